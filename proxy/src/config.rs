@@ -1,0 +1,114 @@
+//! What the data path is told at its start. How it is read from a file is the gateway's business.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use model::Viewpoint;
+
+/// Everything the data path needs to know before the first snapshot.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it listens, and what for.
+    pub listeners: Vec<Listener>,
+    /// Number of workers: threads with a runtime of their own.
+    pub workers: usize,
+    /// Where the gateway itself stands.
+    pub viewpoint: Viewpoint,
+    /// Whether endpoints with loopback addresses may be dialled; only a file source may allow it.
+    pub allow_loopback: bool,
+    /// Design section 6.4: a zone is preferred until it hurts. `false` keeps traffic in its zone whatever its load.
+    pub zone_spill: bool,
+    /// Limits in time.
+    pub timeouts: Timeouts,
+    /// Limits in number and size.
+    pub limits: Limits,
+}
+
+/// One listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Where; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// What for.
+    pub role: Role,
+}
+
+/// What a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Mesh names from other networks, to endpoints of our own network.
+    Inbound,
+    /// Mesh names from local workloads, to the closest endpoint of any network.
+    Outbound,
+    /// Plain host names, to endpoints of our own network; no ALPN gate.
+    Passthrough,
+}
+
+/// Limits in time.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// From accept to the last byte of the hello. 10 s; Envoy's listener filters have 15 s.
+    pub hello: Duration,
+    /// One connection attempt. 3 s: one retransmitted SYN (RFC 6298 section 2.1) and the answer to it.
+    pub connect: Duration,
+    /// All attempts of one connection together. 10 s, Istio's connect timeout for one attempt.
+    pub dial: Duration,
+    /// The least time an attempt has before the next one starts beside it. 250 ms, RFC 8305 section 5's recommendation.
+    pub stagger: Duration,
+    /// TCP_KEEPIDLE on both legs.
+    pub keepalive: Duration,
+    /// TCP_KEEPINTVL on both legs.
+    pub keepalive_interval: Duration,
+    /// TCP_USER_TIMEOUT on both legs; on Linux it replaces the number of keepalive probes.
+    pub user: Duration,
+}
+
+/// Limits in number and size.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Open connections; `None`: as many as the file limit allows.
+    pub connections: Option<usize>,
+    /// Open connections of one source address; `None`: no limit.
+    pub connections_per_source: Option<usize>,
+    /// Bytes of one hello, record headers included.
+    pub hello_bytes: usize,
+    /// Bytes of all hellos that are held together.
+    pub pending_hello_bytes: usize,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            hello: Duration::from_secs(10),
+            connect: Duration::from_secs(3),
+            dial: Duration::from_secs(10),
+            stagger: Duration::from_millis(250),
+            keepalive: Duration::from_secs(60),
+            keepalive_interval: Duration::from_secs(10),
+            user: Duration::from_secs(300),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: None,
+            connections_per_source: None,
+            hello_bytes: 64 << 10,
+            pending_hello_bytes: 32 << 20,
+        }
+    }
+}
+
+impl Role {
+    /// Its name in configuration, logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+            Self::Passthrough => "passthrough",
+        }
+    }
+}
