@@ -9,6 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Most items in a chunk: copying 256 endpoints is about 12 KB, and 50,000 endpoints are 200 chunks.
 const CHUNK: usize = 256;
 
+/// Up to so many edits are cheaper than cutting a list anew.
+const FEW_EDITS: usize = 64;
+
 /// An item that a [`Chunked`] list sorts by some key of it; keys are unique in a list.
 pub trait Keyed {
     /// How the keys of two items compare.
@@ -79,6 +82,45 @@ impl<T: Keyed + Clone> Chunked<T> {
             }
         }
         Self { chunks }
+    }
+
+    /// This list, cut like `before` where the two hardly differ, so that they share chunks and whoever follows the changes
+    /// has little to do. The items are the same either way.
+    #[must_use]
+    pub fn sharing_with(&self, before: &Self) -> Self
+    where
+        T: PartialEq,
+    {
+        let (mut put, mut gone) = (Vec::new(), Vec::new());
+        let (mut old, mut new) = (before.iter().peekable(), self.iter().peekable());
+        while put.len() + gone.len() <= FEW_EDITS {
+            let order = match (old.peek(), new.peek()) {
+                (None, None) => {
+                    let kept = gone
+                        .into_iter()
+                        .fold(before.clone(), |list, item| list.without(item));
+                    return put
+                        .into_iter()
+                        .cloned()
+                        .fold(kept, |list, item| list.with(item));
+                }
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(old), Some(new)) => old.cmp_key(new),
+            };
+            match order {
+                Ordering::Less => gone.extend(old.next()),
+                Ordering::Greater => put.extend(new.next()),
+                Ordering::Equal => {
+                    if let (Some(old), Some(new)) = (old.next(), new.next())
+                        && old != new
+                    {
+                        put.push(new);
+                    }
+                }
+            }
+        }
+        self.clone()
     }
 
     /// The item that `compare` calls equal; `compare` says how an item's key compares with the one sought, and must agree
@@ -163,3 +205,6 @@ impl<'de, T: Keyed + Clone + Deserialize<'de>> Deserialize<'de> for Chunked<T> {
         Vec::deserialize(deserializer).map(Self::from_items)
     }
 }
+
+#[cfg(test)]
+mod tests;

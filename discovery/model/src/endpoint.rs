@@ -129,3 +129,14 @@ impl Keyed for Endpoint {
         key(self).cmp(&key(other))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A million endpoints are 48 MB; a field that grows this needs a better place.
+    #[test]
+    fn an_endpoint_has_48_bytes() {
+        assert_eq!(std::mem::size_of::<Endpoint>(), 48);
+    }
+}

@@ -12,6 +12,7 @@
 mod chunked;
 mod closeness;
 mod diff;
+mod distribute;
 mod endpoint;
 mod ids;
 mod load;
@@ -25,6 +26,7 @@ mod snapshot;
 pub use self::chunked::{Chunked, Keyed};
 pub use self::closeness::{Closeness, Viewpoint, closeness};
 pub use self::diff::{Diff, diff};
+pub use self::distribute::distribute_share;
 pub use self::endpoint::{
     Endpoint, EndpointKey, Health, Labels, Origin, PortMap, TlsMode, Workload,
 };

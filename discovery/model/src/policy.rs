@@ -81,9 +81,9 @@ pub enum TrafficDistribution {
     Default,
     /// Istio's `Any`: every endpoint of a view is equally close.
     Any,
-    /// `PreferClose` and `PreferSameZone`: network, region, zone, subzone.
+    /// `PreferClose` and `PreferSameZone`: network, region, zone (Istio's list for them; subzones do not count).
     PreferClose,
-    /// `PreferSameNode`: the same node first, then as `PreferClose`.
+    /// `PreferSameNode`: network, region, zone, subzone, and then the label `kubernetes.io/hostname`.
     PreferSameNode,
 }
 
@@ -97,8 +97,6 @@ pub struct OutlierDetection {
     pub base_ejection: Duration,
     /// The longest ejection.
     pub max_ejection: Duration,
-    /// The largest share of a tier that may be ejected, percent.
-    pub max_ejection_percent: u32,
 }
 
 impl Default for OutlierDetection {
@@ -108,7 +106,6 @@ impl Default for OutlierDetection {
             consecutive_failures: 3,
             base_ejection: Duration::from_secs(10),
             max_ejection: Duration::from_secs(300),
-            max_ejection_percent: 100,
         }
     }
 }

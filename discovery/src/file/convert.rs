@@ -1,0 +1,392 @@
+//! `mesh.yaml` -> the model's types, with every rule that a schema cannot say. It reads no file.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::Hash;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use model::{
+    Chunked, Destination, Distribute, Endpoint, Failover, Gateway, Health, Hostname, Labels,
+    LoadBalancer, LocalityPolicy, Network, NetworkId, Origin, OutlierDetection, Part,
+    PassthroughRoute, Policy, Port, PortMap, Protocol, Service, Subset, TlsMode,
+    TrafficDistribution, Workload,
+};
+use serde_saphyr::{Location, Spanned};
+
+use super::schema::{
+    EndpointFile, HealthFile, LoadBalancerFile, MeshFile, NetworkFile, PassthroughFile, PolicyFile,
+    PortFile, ProtocolFile, ServiceFile, TlsFile, TrafficDistributionFile,
+};
+use super::{FileError, Loaded};
+use crate::resolve::GatewayName;
+
+/// What is wrong with a gateway that is given again.
+const TWICE: &str = "this gateway stands here twice; give it once, with all its clusters";
+
+/// Converts and checks a file; `file` and `text` are for errors.
+pub(super) fn convert(mesh: MeshFile, file: &str, text: &str) -> Result<Loaded, FileError> {
+    Converter {
+        file,
+        text,
+        origins: HashMap::new(),
+        ports: HashMap::new(),
+        labels: HashMap::new(),
+    }
+    .mesh(mesh)
+}
+
+/// Endpoints that agree on something share it.
+struct Converter<'a> {
+    file: &'a str,
+    text: &'a str,
+    origins: HashMap<Origin, Arc<Origin>>,
+    ports: HashMap<PortMap, Arc<PortMap>>,
+    labels: HashMap<Labels, Arc<Labels>>,
+}
+
+impl Converter<'_> {
+    fn mesh(mut self, mesh: MeshFile) -> Result<Loaded, FileError> {
+        let mut loaded = Loaded::default();
+        for (id, network) in mesh.networks {
+            self.network(&id, network, &mut loaded)?;
+        }
+        let mut services = Vec::new();
+        let mut hosts = HashSet::new();
+        for service in mesh.services {
+            let place = service.host.referenced;
+            let service = self.service(service)?;
+            if !hosts.insert(service.host.clone()) {
+                return self.fail(
+                    place,
+                    format!(
+                        "the service '{}' stands here twice; give it once, with all its endpoints",
+                        service.host
+                    ),
+                );
+            }
+            services.push(Arc::new(service));
+        }
+        loaded.part.services = Chunked::from_items(services);
+        for route in mesh.passthrough {
+            let route = self.passthrough(route, &loaded.part)?;
+            loaded.part.passthrough.push(route);
+        }
+        Ok(loaded)
+    }
+
+    fn network(
+        &self,
+        id: &str,
+        network: NetworkFile,
+        loaded: &mut Loaded,
+    ) -> Result<(), FileError> {
+        let mut gateways = Vec::new();
+        for gateway in network.gateways {
+            let mut clusters: Vec<model::ClusterId> =
+                gateway.clusters.into_iter().map(Into::into).collect();
+            clusters.sort();
+            let (address, port) = (&gateway.address.value, gateway.port.value);
+            if port == 0 {
+                return self.fail(gateway.port.referenced, "a gateway's port is 1 to 65535");
+            }
+            if let Ok(ip) = address.parse::<IpAddr>() {
+                let address = SocketAddr::new(ip, port);
+                let same = |known: &Gateway| known.address == address;
+                if gateways.iter().any(same) {
+                    return self.fail(gateway.address.referenced, TWICE);
+                }
+                gateways.push(Gateway {
+                    address,
+                    name: None,
+                    clusters,
+                });
+                continue;
+            }
+            let name = self.hostname(&gateway.address)?;
+            let network: NetworkId = id.into();
+            let same = |known: &GatewayName| {
+                (&known.network, &known.name, known.port) == (&network, &name, port)
+            };
+            if loaded.names.iter().any(same) {
+                return self.fail(gateway.address.referenced, TWICE);
+            }
+            loaded.names.push(GatewayName {
+                network,
+                name,
+                port,
+                clusters,
+            });
+        }
+        gateways.sort();
+        loaded.part.networks.insert(id.into(), Network { gateways });
+        Ok(())
+    }
+
+    fn service(&mut self, service: ServiceFile) -> Result<Service, FileError> {
+        let host = self.hostname(&service.host)?;
+        let ports = self.service_ports(service.ports)?;
+        let subsets = service.subsets.into_iter().map(|(name, labels)| {
+            let labels = shared_map(labels);
+            (
+                Arc::from(name),
+                Subset {
+                    labels,
+                    policy: None,
+                },
+            )
+        });
+        let mut endpoints = Vec::with_capacity(service.endpoints.len());
+        let mut known = HashSet::new();
+        for endpoint in service.endpoints {
+            let place = endpoint.address.referenced;
+            let endpoint = self.endpoint(endpoint, &ports)?;
+            // Equal port maps are shared, so the place of a map in memory stands for it.
+            let ports = Arc::as_ptr(&endpoint.ports);
+            if !known.insert((endpoint.origin.network.clone(), endpoint.address, ports)) {
+                let problem =
+                    "this endpoint stands here twice; for a larger share give it a weight";
+                return self.fail(place, problem);
+            }
+            endpoints.push(endpoint);
+        }
+        Ok(Service {
+            subsets: subsets.collect(),
+            policy: Arc::new(Self::policy(service.policy)),
+            endpoints: Chunked::from_items(endpoints),
+            ports,
+            host,
+        })
+    }
+
+    fn service_ports(&self, ports: Vec<PortFile>) -> Result<Vec<Port>, FileError> {
+        let mut known: Vec<Port> = Vec::new();
+        for port in ports {
+            let number = port.number.value;
+            if number == 0 {
+                return self.fail(port.number.referenced, "a service port is 1 to 65535");
+            }
+            if known
+                .iter()
+                .any(|other| other.number == number || *other.name == *port.name)
+            {
+                let problem = format!(
+                    "port {number} or its name '{}' stands here twice",
+                    port.name
+                );
+                return self.fail(port.number.referenced, problem);
+            }
+            let protocol = match port.protocol {
+                ProtocolFile::Tcp => Protocol::Tcp,
+                ProtocolFile::Udp => Protocol::Udp,
+            };
+            known.push(Port {
+                number,
+                name: port.name.into(),
+                protocol,
+            });
+        }
+        known.sort();
+        Ok(known)
+    }
+
+    fn endpoint(&mut self, endpoint: EndpointFile, ports: &[Port]) -> Result<Endpoint, FileError> {
+        if endpoint.weight.value == 0 {
+            return self.fail(
+                endpoint.weight.referenced,
+                "a weight is at least 1; to keep an endpoint out of use write 'health: unhealthy'",
+            );
+        }
+        let own_ports: PortMap = match endpoint.ports {
+            None => ports
+                .iter()
+                .map(|port| (port.name.clone(), port.number))
+                .collect(),
+            Some(Spanned {
+                value, referenced, ..
+            }) => {
+                let unknown = value
+                    .keys()
+                    .find(|name| !ports.iter().any(|port| *port.name == **name));
+                if let Some(name) = unknown {
+                    let known: Vec<_> = ports
+                        .iter()
+                        .map(|port| format!("'{}'", port.name))
+                        .collect();
+                    return self.fail(
+                        referenced,
+                        format!(
+                            "the service has no port named '{name}', only {}",
+                            known.join(", ")
+                        ),
+                    );
+                }
+                if value.values().any(|port| *port == 0) {
+                    return self.fail(referenced, "an endpoint's port is 1 to 65535");
+                }
+                value
+                    .into_iter()
+                    .map(|(name, port)| (name.into(), port))
+                    .collect()
+            }
+        };
+        let workload = endpoint.workload;
+        let origin = Origin {
+            cluster: endpoint.cluster.into(),
+            network: endpoint.network.into(),
+            locality: endpoint.locality.into(),
+            workload: Workload {
+                namespace: workload.namespace.into(),
+                name: workload.name.into(),
+                canonical_name: workload.canonical_name.into(),
+                canonical_revision: workload.canonical_revision.into(),
+            },
+        };
+        Ok(Endpoint {
+            address: endpoint.address.value,
+            weight: endpoint.weight.value,
+            health: match endpoint.health {
+                HealthFile::Healthy => Health::Healthy,
+                HealthFile::Degraded => Health::Degraded,
+                HealthFile::Unhealthy => Health::Unhealthy,
+                HealthFile::Terminating => Health::Terminating,
+            },
+            tls: match endpoint.tls {
+                TlsFile::Istio => TlsMode::Istio,
+                TlsFile::Disabled => TlsMode::Disabled,
+            },
+            ports: shared(&mut self.ports, own_ports),
+            labels: shared(&mut self.labels, shared_map(endpoint.labels)),
+            origin: shared(&mut self.origins, origin),
+        })
+    }
+
+    fn policy(policy: PolicyFile) -> Policy {
+        let usual = OutlierDetection::default();
+        let outlier_detection = policy.outlier_detection.map(|given| OutlierDetection {
+            consecutive_failures: given.consecutive_failures,
+            base_ejection: given
+                .base_ejection
+                .map_or(usual.base_ejection, |span| span.0),
+            max_ejection: given.max_ejection.map_or(usual.max_ejection, |span| span.0),
+        });
+        let failover = policy.failover.into_iter();
+        let distribute = policy.distribute.into_iter();
+        Policy {
+            load_balancer: match policy.load_balancer {
+                LoadBalancerFile::LeastRequest => LoadBalancer::LeastRequest,
+                LoadBalancerFile::Random => LoadBalancer::Random,
+                LoadBalancerFile::RoundRobin => LoadBalancer::RoundRobin,
+                LoadBalancerFile::SourceIp => LoadBalancer::SourceIp,
+            },
+            locality: LocalityPolicy {
+                disabled: policy.ignore_locality,
+                failover_priority: policy
+                    .failover_priority
+                    .into_iter()
+                    .map(Into::into)
+                    .collect(),
+                failover: failover
+                    .map(|(from, to)| Failover {
+                        from: from.into(),
+                        to: to.into(),
+                    })
+                    .collect(),
+                distribute: distribute
+                    .map(|(from, to)| Distribute {
+                        from: from.into(),
+                        to: shared_map(to),
+                    })
+                    .collect(),
+                traffic_distribution: match policy.traffic_distribution {
+                    TrafficDistributionFile::Default => TrafficDistribution::Default,
+                    TrafficDistributionFile::Any => TrafficDistribution::Any,
+                    TrafficDistributionFile::PreferClose
+                    | TrafficDistributionFile::PreferSameZone => TrafficDistribution::PreferClose,
+                    TrafficDistributionFile::PreferSameNode => TrafficDistribution::PreferSameNode,
+                },
+            },
+            outlier_detection,
+            warmup: policy.warmup.map(|span| span.0),
+            connect_timeout: policy.connect_timeout.map(|span| span.0),
+            max_connections: policy.max_connections,
+        }
+    }
+
+    fn passthrough(
+        &self,
+        route: PassthroughFile,
+        part: &Part,
+    ) -> Result<PassthroughRoute, FileError> {
+        let mut hosts = Vec::new();
+        for host in &route.hosts {
+            let plain = Spanned::new(
+                host.value
+                    .strip_prefix("*.")
+                    .unwrap_or(&host.value)
+                    .to_owned(),
+                host.referenced,
+                host.defined,
+            );
+            let name = self.hostname(&plain)?;
+            hosts.push(if plain.value == host.value {
+                name.as_str().into()
+            } else {
+                format!("*.{name}").into()
+            });
+        }
+        let mut to = Vec::new();
+        for target in route.to {
+            let host = self.hostname(&target.host)?;
+            let service = part.services.find(|service| service.host.cmp(&host));
+            let known = service
+                .is_some_and(|service| service.ports.iter().any(|port| port.number == target.port));
+            if !known {
+                return self.fail(
+                    target.host.referenced,
+                    format!(
+                        "no service '{host}' with port {} stands in this file",
+                        target.port
+                    ),
+                );
+            }
+            let subset: Arc<str> = target.subset.value.into();
+            let has_subset = |service: &Arc<Service>| service.subsets.contains_key(&subset);
+            if !subset.is_empty() && !service.is_some_and(has_subset) {
+                let problem = format!("the service '{host}' has no subset '{subset}'");
+                return self.fail(target.subset.referenced, problem);
+            }
+            to.push(Destination {
+                host,
+                port: target.port,
+                subset,
+                weight: target.weight,
+            });
+        }
+        Ok(PassthroughRoute {
+            hosts,
+            port: route.port,
+            to,
+        })
+    }
+
+    fn hostname(&self, name: &Spanned<String>) -> Result<Hostname, FileError> {
+        Hostname::parse(&name.value).or_else(|fault| self.fail(name.referenced, fault.to_string()))
+    }
+
+    fn fail<T>(&self, place: Location, problem: impl Into<String>) -> Result<T, FileError> {
+        Err(FileError::at(self.file, self.text, place, problem))
+    }
+}
+
+fn shared<T: Clone + Eq + Hash>(known: &mut HashMap<T, Arc<T>>, value: T) -> Arc<T> {
+    known
+        .entry(value)
+        .or_insert_with_key(|value| Arc::new(value.clone()))
+        .clone()
+}
+
+fn shared_map<V, W: From<V>>(map: BTreeMap<String, V>) -> BTreeMap<Arc<str>, W> {
+    map.into_iter()
+        .map(|(key, value)| (key.into(), value.into()))
+        .collect()
+}

@@ -1,0 +1,314 @@
+//! Good and bad files, and files that change.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+use super::*;
+
+const ISSUE: &str = r#"
+networks:
+  network3:
+    gateways:
+      - {address: 203.0.113.7, port: 15443, clusters: [eu]}
+services:
+  - host: hello.default.svc.cluster.local
+    ports:
+      - {number: 5000, name: http}
+    subsets:
+      v1: {version: v1}
+    endpoints:
+      - {address: 10.0.1.5, ports: {http: 9898}, cluster: us, network: network2, locality: us-west/us-west-a, weight: 1, labels: {version: v1}, workload: {namespace: default, name: hello, canonicalName: hello, canonicalRevision: v1}}
+      - {address: 10.8.0.9, ports: {http: 9898}, cluster: eu, network: network3, locality: eu-west/eu-west-1, health: healthy}
+"#;
+
+#[test]
+fn a_usual_file_is_read() {
+    let loaded = parse("mesh.yaml", ISSUE).expect("a good file");
+    assert_eq!(
+        loaded.part.networks["network3"].gateways[0].address,
+        "203.0.113.7:15443".parse().expect("an address")
+    );
+    let service = loaded.part.services.iter().next().expect("a service");
+    assert_eq!(service.endpoints.len(), 2);
+    let endpoint = service.endpoints.iter().next().expect("an endpoint");
+    assert_eq!(
+        endpoint
+            .dial_key("http")
+            .map(|key| key.0.to_string())
+            .as_deref(),
+        Some("10.0.1.5:9898")
+    );
+    assert_eq!(&*endpoint.origin.workload.canonical_revision, "v1");
+}
+
+/// A fault in the usual file (what is replaced, with what), and the line and key that the error names.
+#[test]
+fn a_wrong_file_says_where() {
+    for (old, new, line, key, said) in [
+        (
+            "networks:",
+            "netwroks:",
+            2,
+            "netwroks",
+            "unknown field `netwroks`",
+        ),
+        ("weight: 1", "weight: heavy", 13, "weight", "u32"),
+        ("weight: 1", "weight: 0", 13, "weight", "at least 1"),
+        (
+            "address: 10.8.0.9",
+            "address: 10.8.0",
+            14,
+            "address",
+            "IP address",
+        ),
+        (
+            "{http: 9898}, cluster: eu",
+            "{grpc: 9898}, cluster: eu",
+            14,
+            "ports",
+            "no port named 'grpc'",
+        ),
+        ("health: healthy", "health: fine", 14, "health", "fine"),
+        ("number: 5000", "number: 500000", 9, "number", "u16"),
+        (
+            "      - {number: 5000, name: http}",
+            "      - {number: 5000, name: http}\n      - {number: 5000, name: b}",
+            10,
+            "number",
+            "twice",
+        ),
+        (
+            "host: hello.default",
+            "host: hello..default",
+            7,
+            "host",
+            "not a host name",
+        ),
+        ("203.0.113.7", "not_a/name", 5, "address", "not a host name"),
+        (
+            "    endpoints:",
+            "    policy: {warmup: 5}\n    endpoints:",
+            12,
+            "warmup",
+            "no duration",
+        ),
+        (
+            "networks:",
+            "passthrough: [{hosts: [a.b], to: [{host: x, port: 1}]}]\nnetworks:",
+            2,
+            "host",
+            "no service 'x'",
+        ),
+        (
+            "networks:",
+            "passthrough: [{hosts: [a.b], to: [{host: hello.default.svc.cluster.local, port: 5000, subset: v2}]}]\nnetworks:",
+            2,
+            "subset",
+            "no subset 'v2'",
+        ),
+        ("port: 15443", "port: 0", 5, "port", "1 to 65535"),
+        (
+            "{http: 9898}, cluster: eu",
+            "{http: 0}, cluster: eu",
+            14,
+            "ports",
+            "1 to 65535",
+        ),
+        (
+            "address: 10.8.0.9, ports: {http: 9898}, cluster: eu, network: network3",
+            "address: 10.0.1.5, ports: {http: 9898}, cluster: eu, network: network2",
+            14,
+            "address",
+            "twice",
+        ),
+        (
+            "clusters: [eu]}",
+            "clusters: [eu]}\n      - {address: 203.0.113.7}",
+            6,
+            "address",
+            "twice",
+        ),
+        (
+            "clusters: [eu]}",
+            "clusters: [eu]}\n      - {address: gw.example}\n      - {address: GW.example.}",
+            7,
+            "address",
+            "twice",
+        ),
+    ] {
+        assert!(ISSUE.contains(old), "{old}");
+        let text = ISSUE.replacen(old, new, 1);
+        let Err(fault) = parse("mesh.yaml", &text) else {
+            panic!("accepted {new}")
+        };
+        assert_eq!(
+            (fault.line, fault.key.as_str()),
+            (line, key),
+            "{new}: {fault}"
+        );
+        assert!(fault.to_string().starts_with("mesh.yaml:"), "{fault}");
+        assert!(fault.problem.contains(said), "{new}: {fault}");
+    }
+}
+
+#[test]
+fn a_bomb_is_no_file() {
+    let mut text = "a0: &a0 [x, x]\n".to_owned();
+    for n in 1..40 {
+        text += &format!("a{n}: &a{n} [*a{0}, *a{0}]\n", n - 1);
+    }
+    assert!(parse("mesh.yaml", &text).is_err());
+    assert!(parse("mesh.yaml", &"[".repeat(10_000)).is_err());
+}
+
+async fn until(source: &Source, what: &str, holds: impl Fn(&Source) -> bool) {
+    let waiting = async {
+        while !holds(source) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(
+        tokio::time::timeout(Duration::from_secs(20), waiting)
+            .await
+            .is_ok(),
+        "waited in vain until {what}"
+    );
+}
+
+fn endpoints(source: &Source) -> usize {
+    source
+        .snapshots
+        .borrow()
+        .services
+        .iter()
+        .map(|service| service.endpoints.len())
+        .sum()
+}
+
+const SECOND: &str = "      - {address: 10.0.1.6, ports: {http: 9898}, cluster: us}\n";
+
+#[tokio::test]
+async fn changes_are_followed_and_mistakes_change_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("mesh.yaml");
+    fs::write(&path, ISSUE).expect("written");
+    let source = start(path.clone()).await.expect("a good file");
+    let before = source.snapshots.borrow().clone();
+    assert_eq!((before.version, endpoints(&source)), (1, 2));
+
+    fs::write(&path, "services: 5").expect("written");
+    until(&source, "the mistake is seen", |source| {
+        source.status.borrow().failures == 1
+    })
+    .await;
+    assert!(
+        source
+            .status
+            .borrow()
+            .last_error
+            .as_ref()
+            .is_some_and(|said| said.contains("services"))
+    );
+    assert!(
+        Arc::ptr_eq(&before, &source.snapshots.borrow()),
+        "the last good one stays"
+    );
+
+    for (empty, failures) in [("", 2), ("# nothing yet\n", 3)] {
+        fs::write(&path, empty).expect("written");
+        until(&source, "the empty file is seen", |source| {
+            source.status.borrow().failures == failures
+        })
+        .await;
+        assert!(
+            Arc::ptr_eq(&before, &source.snapshots.borrow()),
+            "an empty file ends no route"
+        );
+    }
+
+    // As editors save: another file, renamed over it.
+    let other = folder.path().join("mesh.yaml.new");
+    fs::write(&other, format!("{ISSUE}{SECOND}")).expect("written");
+    fs::rename(&other, &path).expect("renamed");
+    until(&source, "the change is seen", |source| {
+        endpoints(source) == 3
+    })
+    .await;
+    assert_eq!(source.snapshots.borrow().version, 2);
+    assert_eq!(source.status.borrow().last_error, None);
+
+    // The same once more is no change.
+    fs::write(&path, format!("{ISSUE}{SECOND}\n")).expect("written");
+    until(&source, "it is read", |source| {
+        source.status.borrow().reloads == 3
+    })
+    .await;
+    assert_eq!(source.snapshots.borrow().version, 2);
+}
+
+/// A mounted ConfigMap changes by the swap of a link: `mesh.yaml -> ..data/mesh.yaml`, `..data -> ..2026_1`.
+#[tokio::test]
+async fn a_config_map_is_followed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    for (version, text) in [
+        ("..1", ISSUE.to_owned()),
+        ("..2", format!("{ISSUE}{SECOND}")),
+    ] {
+        fs::create_dir(at(version)).expect("a folder");
+        fs::write(at(version).join("mesh.yaml"), text).expect("written");
+    }
+    symlink("..1", at("..data")).expect("a link");
+    symlink("..data/mesh.yaml", at("mesh.yaml")).expect("a link");
+    let source = start(at("mesh.yaml")).await.expect("a good file");
+    symlink("..2", at("..data_tmp")).expect("a link");
+    fs::rename(at("..data_tmp"), at("..data")).expect("renamed");
+    until(&source, "the change is seen", |source| {
+        endpoints(source) == 3
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_gateway_can_have_a_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("mesh.yaml");
+    let named = ISSUE.replacen("203.0.113.7", "localhost", 1).replacen(
+        "    gateways:",
+        "    gateways:\n      - {address: nowhere.invalid}",
+        1,
+    );
+    fs::write(&path, named).expect("written");
+    let source = start(path).await.expect("a good file");
+    let snapshot = source.snapshots.borrow().clone();
+    let gateways = &snapshot.networks["network3"].gateways;
+    assert!(
+        !gateways.is_empty()
+            && gateways
+                .iter()
+                .all(|gateway| gateway.address.ip().is_loopback()),
+        "{gateways:?}"
+    );
+    assert_eq!(source.status.borrow().unresolved, ["nowhere.invalid"]);
+}
+
+#[test]
+fn a_service_can_say_how_its_traffic_is_distributed() {
+    use model::TrafficDistribution::{Any, Default, PreferClose, PreferSameNode};
+    for (word, meant) in [
+        ("Default", Default),
+        ("Any", Any),
+        ("PreferClose", PreferClose),
+        ("PreferSameZone", PreferClose),
+        ("PreferSameNode", PreferSameNode),
+    ] {
+        let policy = format!("    policy: {{trafficDistribution: {word}}}\n    endpoints:");
+        let loaded = parse("mesh.yaml", &ISSUE.replacen("    endpoints:", &policy, 1)).expect(word);
+        let service = loaded.part.services.iter().next().expect("a service");
+        assert_eq!(
+            service.policy.locality.traffic_distribution, meant,
+            "{word}"
+        );
+    }
+}

@@ -1,0 +1,197 @@
+//! Host names of gateways: resolved again and again, the last good answer kept. It must not decide what a gateway is for.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use model::{ClusterId, Gateway, Hostname, NetworkId, Part};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
+
+/// Time between two rounds; load balancers' names have a TTL of 60 s at most places.
+const ROUND: Duration = Duration::from_secs(30);
+
+/// How long an answer is kept when there is no new one.
+const KEEP: Duration = Duration::from_secs(600);
+
+/// A gateway that is given by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayName {
+    /// The network it leads to.
+    pub network: NetworkId,
+    /// Its name; looked up as an absolute one.
+    pub name: Hostname,
+    /// Its port.
+    pub port: u16,
+    /// The clusters it serves; none for all.
+    pub clusters: Vec<ClusterId>,
+}
+
+/// The last good answers, and the questions that are under way. Nobody waits for an answer who does not want to: a name
+/// server that is silent holds up no other change.
+#[derive(Debug, Default)]
+pub(crate) struct Resolver {
+    known: HashMap<Hostname, (Vec<IpAddr>, Instant)>,
+    asking: HashMap<Hostname, AbortHandle>,
+    answers: JoinSet<(Hostname, io::Result<Vec<IpAddr>>)>,
+}
+
+impl Resolver {
+    /// Time until the next round: 30 s, 10 % more or less, so that gateways do not ask in step.
+    pub(crate) fn pause() -> Duration {
+        ROUND.mul_f64(0.9 + 0.2 * fastrand::f64())
+    }
+
+    /// Asks for every name, all at once; those that are being asked for are not asked for twice. Needs a tokio runtime.
+    pub(crate) fn ask_all(&mut self, names: &[GatewayName]) {
+        let wanted: HashSet<&Hostname> = names.iter().map(|gateway| &gateway.name).collect();
+        self.known
+            .retain(|name, (_, at)| at.elapsed() < KEEP && wanted.contains(name));
+        self.asking.retain(|_, question| !question.is_finished());
+        for name in wanted {
+            if !self.asking.contains_key(name) {
+                let question = self.answers.spawn(look_up(name.clone()));
+                self.asking.insert(name.clone(), question);
+            }
+        }
+    }
+
+    /// Asks for the names that have no answer yet.
+    pub(crate) fn ask_new(&mut self, names: &[GatewayName]) {
+        if names
+            .iter()
+            .any(|gateway| !self.known.contains_key(&gateway.name))
+        {
+            self.ask_all(names);
+        }
+    }
+
+    /// Waits for one answer; `false`: none is awaited. May be dropped half-way.
+    pub(crate) async fn answer(&mut self) -> bool {
+        match self.answers.join_next().await {
+            Some(Ok((name, answer))) => {
+                self.learn(name, answer);
+                true
+            }
+            Some(Err(_)) => true,
+            None => false,
+        }
+    }
+
+    /// A failed or empty answer changes nothing.
+    fn learn(&mut self, name: Hostname, answer: io::Result<Vec<IpAddr>>) {
+        match answer {
+            Ok(ips) if ips.is_empty() => tracing::warn!(%name, "a gateway's name has no address"),
+            Ok(ips) => {
+                self.known.insert(name, (ips, Instant::now()));
+            }
+            Err(fault) => tracing::warn!(%name, %fault, "a gateway's name could not be resolved"),
+        }
+    }
+
+    /// Adds the resolved gateways to their networks; gives the names that have no address.
+    pub(crate) fn add_to(&self, part: &mut Part, names: &[GatewayName]) -> Vec<String> {
+        let mut unresolved = Vec::new();
+        for GatewayName {
+            network,
+            name,
+            port,
+            clusters,
+        } in names
+        {
+            let Some((ips, _)) = self.known.get(name) else {
+                unresolved.push(name.to_string());
+                continue;
+            };
+            let gateways = &mut part.networks.entry(network.clone()).or_default().gateways;
+            for ip in ips {
+                let address = SocketAddr::new(*ip, *port);
+                if !gateways.iter().any(|known| known.address == address) {
+                    gateways.push(Gateway {
+                        address,
+                        name: Some(name.as_str().into()),
+                        clusters: clusters.clone(),
+                    });
+                }
+            }
+            gateways.sort();
+        }
+        unresolved
+    }
+}
+
+/// All addresses of a name, of both families, sorted.
+async fn look_up(name: Hostname) -> (Hostname, io::Result<Vec<IpAddr>>) {
+    // Absolute, so that a search list cannot turn it into another name. A single label is one of the hosts file's.
+    let dot = if name.as_str().contains('.') { "." } else { "" };
+    let found = tokio::net::lookup_host(format!("{name}{dot}:0")).await;
+    let ips = found.map(|addresses| {
+        let ips: BTreeSet<IpAddr> = addresses.map(|address| address.ip()).collect();
+        ips.into_iter().collect()
+    });
+    (name, ips)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gateway(name: &str) -> GatewayName {
+        GatewayName {
+            network: "n3".into(),
+            name: Hostname::parse(name).expect("a host name"),
+            port: 15443,
+            clusters: Vec::new(),
+        }
+    }
+
+    fn gateways(resolver: &Resolver, names: &[GatewayName]) -> Vec<String> {
+        let mut part = Part::default();
+        resolver.add_to(&mut part, names);
+        let networks = part.networks.values();
+        networks
+            .flat_map(|network| &network.gateways)
+            .map(|gateway| gateway.address.to_string())
+            .collect()
+    }
+
+    fn learn(resolver: &mut Resolver, name: &GatewayName, ips: &[&str]) {
+        let ips = ips
+            .iter()
+            .map(|ip| ip.parse().expect("an address"))
+            .collect();
+        resolver.learn(name.name.clone(), Ok(ips));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_good_answer_is_kept_for_ten_minutes() {
+        let names = [gateway("gw.example")];
+        let mut resolver = Resolver::default();
+        learn(&mut resolver, &names[0], &["203.0.113.7", "2001:db8::7"]);
+        let both = ["203.0.113.7:15443", "[2001:db8::7]:15443"];
+        assert_eq!(gateways(&resolver, &names), both);
+
+        resolver.learn(names[0].name.clone(), Err(io::ErrorKind::TimedOut.into()));
+        learn(&mut resolver, &names[0], &[]);
+        tokio::time::advance(KEEP - Duration::from_secs(1)).await;
+        resolver.ask_all(&names);
+        assert_eq!(gateways(&resolver, &names), both);
+
+        tokio::time::advance(Duration::from_secs(1)).await;
+        resolver.ask_all(&names);
+        assert!(gateways(&resolver, &names).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_name_is_not_asked_for_twice_at_a_time() {
+        let names = [gateway("localhost"), gateway("localhost")];
+        let mut resolver = Resolver::default();
+        resolver.ask_new(&names);
+        resolver.ask_all(&names);
+        assert_eq!(resolver.answers.len(), 1);
+        assert!(resolver.answer().await);
+        assert!(!resolver.answer().await);
+        assert!(!gateways(&resolver, &names).is_empty());
+    }
+}
