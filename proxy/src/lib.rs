@@ -6,9 +6,28 @@
 //! listener.rs       table.rs  balance.rs      <- control.rs compiles each Snapshot into the RouteTable
 //! ```
 
+pub mod balance;
 pub mod clock;
 pub mod close;
 pub mod config;
+mod conn;
+pub mod control;
+mod dial;
 pub mod hello;
+pub mod host;
+mod limits;
+mod listener;
+pub mod outlier;
+pub mod proxy_protocol;
 pub mod relay;
+mod serve;
 pub mod sni;
+mod sockets;
+mod stats;
+pub mod table;
+mod tick;
+mod worker;
+
+pub use self::serve::Proxy;
+pub use self::stats::Totals;
+pub use self::worker::Bound;

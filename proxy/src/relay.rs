@@ -1,1 +1,363 @@
-//! Stub.
+//! Moving bytes between a client and an upstream until both are done. It must not know who they are or why they talk.
+//!
+//! ```text
+//! client socket --> Direction --> upstream socket       copy.rs: through the worker's one buffer
+//! client socket <-- Direction <-- upstream socket       splice.rs: through a pipe, once it has proved to be a stream
+//! ```
+//!
+//! An idle connection holds no buffer. What a peer does not take at once waits in a pooled buffer of its direction, or in
+//! the direction's pipe.
+
+mod buffers;
+mod copy;
+mod direction;
+mod pipes;
+mod splice;
+
+use std::cell::{Cell, RefMut};
+use std::io;
+use std::net::Shutdown;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+use self::buffers::{Buffer, Buffers};
+use self::direction::{Direction, Fault, Lane, Step};
+use self::pipes::Pipes;
+
+/// Most that a connection moves before the others of its worker get a turn.
+const TURN: usize = 1 << 20;
+
+/// What the relays of one worker share.
+#[derive(Debug)]
+pub struct Shared {
+    buffers: Buffers,
+    pipes: Pipes,
+}
+
+/// Bytes that were read from an upstream before its relay began and that the client's socket did not take.
+#[derive(Debug)]
+pub struct Leftover(Buffer);
+
+/// Live byte counts: what has been handed to the other side's socket.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// From client to upstream.
+    pub sent: Cell<u64>,
+    /// From upstream to client.
+    pub received: Cell<u64>,
+}
+
+/// One of the two peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Who connected to us.
+    Client,
+    /// Whom we connected to.
+    Upstream,
+}
+
+/// How a relay ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Both sides closed, and everything was delivered.
+    Done,
+    /// The client reset the connection.
+    ClientReset,
+    /// The upstream reset the connection.
+    UpstreamReset,
+    /// This side took no more bytes until the user timeout ran out.
+    Stalled(Side),
+    /// This side is not there any more.
+    Gone(Side),
+    /// Another error of this side's socket.
+    Failed(Side),
+}
+
+/// The relay of one connection.
+#[derive(Debug)]
+pub struct Relay {
+    client: TcpStream,
+    upstream: TcpStream,
+    shared: Rc<Shared>,
+    up: Direction,
+    down: Direction,
+    /// The first fault of either socket; it decides how the relay ends.
+    fault: Option<(Side, Fault)>,
+    up_first: bool,
+    discarding: bool,
+}
+
+impl Shared {
+    /// Fresh pools.
+    #[must_use]
+    pub fn new() -> Rc<Self> {
+        Rc::new(Self {
+            buffers: Buffers::new(),
+            pipes: Pipes::new(),
+        })
+    }
+
+    /// The worker's buffer, for whoever reads right now; not to be held across an await.
+    pub fn scratch(&self) -> RefMut<'_, [u8]> {
+        self.buffers.scratch()
+    }
+
+    /// A copy of bytes that have to wait.
+    #[must_use]
+    pub fn leftover(&self, bytes: &[u8]) -> Leftover {
+        Leftover(self.buffers.keep(bytes))
+    }
+}
+
+impl Relay {
+    /// A relay between two connected sockets. `leftover` goes to the client before anything else.
+    #[must_use]
+    pub fn new(
+        client: TcpStream,
+        upstream: TcpStream,
+        shared: Rc<Shared>,
+        leftover: Option<Leftover>,
+    ) -> Self {
+        Self {
+            client,
+            upstream,
+            shared,
+            up: Direction::new(None),
+            down: Direction::new(leftover.map(|kept| kept.0)),
+            fault: None,
+            up_first: false,
+            discarding: false,
+        }
+    }
+
+    /// The client's socket.
+    #[must_use]
+    pub const fn client(&self) -> &TcpStream {
+        &self.client
+    }
+
+    /// The upstream's socket.
+    #[must_use]
+    pub const fn upstream(&self) -> &TcpStream {
+        &self.upstream
+    }
+
+    /// Moves what can be moved. After a fault of one side it waits until the other has taken what was sent to it and closes;
+    /// the caller bounds that wait ([`Relay::lingers_for`]). Bounded: after a turn's worth of bytes it wakes itself and lets others run.
+    pub fn poll(&mut self, cx: &mut Context<'_>, traffic: &Traffic) -> Poll<End> {
+        if self.discarding {
+            return self.poll_discard(cx, traffic);
+        }
+        let Self {
+            client,
+            upstream,
+            shared,
+            up,
+            down,
+            ..
+        } = self;
+        let shared = &**shared;
+        let mut budget = TURN;
+        let (up_waits, down_waits) = (up.waits(), down.waits());
+        let (mut sent, mut received) = (Step::Waits, Step::Waits);
+        // Who goes first may use the whole turn, so they take turns at that too.
+        self.up_first = !self.up_first;
+        for is_up in [self.up_first, !self.up_first] {
+            let budget = &mut budget;
+            if is_up {
+                let lane = Lane {
+                    from: client,
+                    to: upstream,
+                    shared,
+                    peer_waits: down_waits,
+                    count: &traffic.sent,
+                    budget,
+                };
+                sent = up.poll(cx, lane);
+            } else {
+                let lane = Lane {
+                    from: upstream,
+                    to: client,
+                    shared,
+                    peer_waits: up_waits,
+                    count: &traffic.received,
+                    budget,
+                };
+                received = down.poll(cx, lane);
+            }
+        }
+        self.note(sent, Side::Client, Side::Upstream);
+        self.note(received, Side::Upstream, Side::Client);
+        self.pass_end_on();
+
+        if self.up.is_over() && self.down.is_over() {
+            return self.settle(cx, traffic);
+        }
+        if sent == Step::Moved || received == Step::Moved {
+            // Not at once, but after the runtime has looked at the sockets: what yield_now is for.
+            let _ = pin!(tokio::task::yield_now()).poll(cx);
+        }
+        Poll::Pending
+    }
+
+    /// The side that it only waits for, because the other has failed; see [`Relay::poll`].
+    #[must_use]
+    pub const fn lingers_for(&self) -> Option<Side> {
+        match self.fault {
+            Some((Side::Client, _)) if self.discarding => Some(Side::Upstream),
+            Some((Side::Upstream, _)) if self.discarding => Some(Side::Client),
+            _ => None,
+        }
+    }
+
+    /// Ends it without waiting for that.
+    pub fn end_now(&mut self, traffic: &Traffic) -> End {
+        self.end(traffic)
+    }
+
+    /// Whether it has a pipe, which a stream that pauses should not keep.
+    #[must_use]
+    pub fn has_pipe(&self) -> bool {
+        self.up.has_pipe() || self.down.has_pipe()
+    }
+
+    /// Gives back the pipes of directions that have moved nothing since this was called last.
+    pub fn rest(&mut self) {
+        for direction in [&mut self.up, &mut self.down] {
+            if !direction.take_moved() {
+                direction.rest(&self.shared);
+            }
+        }
+    }
+
+    /// Remembers the first fault. A side that cannot be written to can still be read until its end, so only the direction
+    /// that failed is over.
+    fn note(&mut self, step: Step, from: Side, to: Side) {
+        let (side, fault) = match step {
+            Step::Waits | Step::Moved => return,
+            Step::ReadFault(fault) => (from, fault),
+            Step::WriteFault(fault) => (to, fault),
+        };
+        self.fault.get_or_insert((side, fault));
+    }
+
+    /// FIN to a side whose direction is delivered, unless both are: then closing the sockets says it.
+    fn pass_end_on(&mut self) {
+        if let Some((side, _)) = self.fault {
+            self.give_up_on(side);
+        }
+        let up = self.up.take_finished();
+        let down = self.down.take_finished();
+        if self.up.is_over() && self.down.is_over() {
+            return;
+        }
+        if up {
+            let _ = SockRef::from(&self.upstream).shutdown(Shutdown::Write);
+        }
+        if down {
+            let _ = SockRef::from(&self.client).shutdown(Shutdown::Write);
+        }
+    }
+
+    /// A side that has failed sends nothing more, and takes nothing more; what came from it before is still delivered.
+    fn give_up_on(&mut self, side: Side) {
+        match side {
+            Side::Client => self.down.abandon(&self.shared),
+            Side::Upstream => self.up.abandon(&self.shared),
+        }
+    }
+
+    /// Everything is delivered to our sockets. After a fault of one side, bytes may still be on their way to the other, and
+    /// closing a socket that has something unread would throw them away: so that side gets a FIN, and what it still says
+    /// goes nowhere until it closes too.
+    fn settle(&mut self, cx: &mut Context<'_>, traffic: &Traffic) -> Poll<End> {
+        let Some((failed, _)) = self.fault else {
+            return Poll::Ready(End::Done);
+        };
+        let (survivor, written) = self.survivor(failed, traffic);
+        if written == 0 || SockRef::from(survivor).shutdown(Shutdown::Write).is_err() {
+            return Poll::Ready(self.end(traffic));
+        }
+        self.discarding = true;
+        self.poll_discard(cx, traffic)
+    }
+
+    fn poll_discard(&mut self, cx: &mut Context<'_>, traffic: &Traffic) -> Poll<End> {
+        let survivor = match self.fault {
+            Some((Side::Client, _)) => &mut self.upstream,
+            _ => &mut self.client,
+        };
+        let mut budget = TURN;
+        while budget > 0 {
+            let mut scratch = self.shared.scratch();
+            match ready!(copy::read(cx, survivor, &mut scratch, TURN)) {
+                Ok(0) | Err(_) => {
+                    drop(scratch);
+                    return Poll::Ready(self.end(traffic));
+                }
+                Ok(n) => budget = budget.saturating_sub(n),
+            }
+        }
+        let _ = pin!(tokio::task::yield_now()).poll(cx);
+        Poll::Pending
+    }
+
+    /// The side that has not failed, and how much was written to it.
+    fn survivor(&self, failed: Side, traffic: &Traffic) -> (&TcpStream, u64) {
+        match failed {
+            Side::Client => (&self.upstream, traffic.sent.get()),
+            Side::Upstream => (&self.client, traffic.received.get()),
+        }
+    }
+
+    fn end(&mut self, traffic: &Traffic) -> End {
+        let Some((side, fault)) = self.fault else {
+            return End::Done;
+        };
+        if fault == Fault::Reset {
+            self.pass_reset_on(side, traffic);
+        }
+        match (fault, side) {
+            (Fault::Reset, Side::Client) => End::ClientReset,
+            (Fault::Reset, Side::Upstream) => End::UpstreamReset,
+            (Fault::Timeout { waiting: true }, side) => End::Stalled(side),
+            (Fault::Timeout { waiting: false }, side) => End::Gone(side),
+            (Fault::Other, side) => End::Failed(side),
+        }
+    }
+
+    /// A reset reaches the other side as one only where nothing can be lost by it: SO_LINGER 0 throws away what still
+    /// waits in our send buffer, so never after a byte was written to that side.
+    fn pass_reset_on(&self, reset: Side, traffic: &Traffic) {
+        let (other, written) = self.survivor(reset, traffic);
+        if written == 0 {
+            let _ = SockRef::from(other).set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.up.abandon(&self.shared);
+        self.down.abandon(&self.shared);
+    }
+}
+
+/// What an error of a socket means. `waiting`: bytes of ours wait for that peer.
+fn fault_of(error: &io::Error, waiting: bool) -> Fault {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionAborted => Fault::Reset,
+        io::ErrorKind::TimedOut => Fault::Timeout { waiting },
+        _ => Fault::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,209 @@
+//! One route's endpoints, compiled for picking: tiers, shares over them, slots with cumulative weights. It is immutable;
+//! whatever changes by itself is in the hosts that the slots refer to.
+//!
+//! ```text
+//! Balancer -> Tier (one closeness) -> Pool (healthy | degraded | rest) -> Group (one locality rule) -> Part -> Slot
+//! ```
+//!
+//! A part comes from one chunk of the snapshot's list, so that one endpoint's change compiles one part anew and the
+//! sums over the parts.
+
+mod assemble;
+mod choice;
+mod draw;
+mod maglev;
+mod part;
+mod retry;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Availability, Closeness, Origin, OutlierDetection, Policy};
+
+pub(crate) use self::assemble::{Assembly, Setting, assemble};
+pub use self::choice::{Choice, Tried};
+use self::maglev::Maglev;
+pub(crate) use self::part::{ChunkParts, Compiler, Selection};
+use crate::host::Host;
+
+/// Envoy's overprovisioning factor, percent: a tier takes all the traffic until less than 1/1.4 of it is ready.
+pub const OVERPROVISIONING: u32 = 140;
+
+/// Attempts in one tier while another usable tier is left (design section 5).
+pub const ATTEMPTS_PER_TIER: usize = 3;
+
+/// Attempts of one connection (design section 5).
+pub const ATTEMPTS: usize = 8;
+
+/// Weights are multiplied by this, so that a network's weight is split exactly over up to 16 gateways: lcm(1..=16).
+pub(crate) const SCALE: u64 = 720_720;
+
+/// The largest weight of one endpoint: a million endpoints of it, scaled, stay below 2^60.
+pub(crate) const MAX_WEIGHT: u32 = 1 << 20;
+
+/// One route's endpoints, compiled.
+#[derive(Debug, Default)]
+pub struct Balancer {
+    pub(crate) tiers: Vec<Tier>,
+    /// Percent of the traffic, cumulative up to 100; empty when nothing may be picked.
+    pub(crate) shares: Vec<Share>,
+    pub(crate) policy: Arc<Policy>,
+    /// Ejected hosts are in the pools and may be picked, because nothing else is left.
+    pub(crate) ignores_ejections: bool,
+    /// Endpoints that are not in any tier, and why.
+    pub(crate) unused: Unused,
+}
+
+/// Endpoints that a view leaves out, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unused {
+    /// Their address is one that is never dialled.
+    pub forbidden: u32,
+    /// No gateway leads to their network for their cluster.
+    pub no_gateway: u32,
+    /// They have no port of the route's port name.
+    pub no_port: u32,
+    /// They do not speak the mesh's mutual TLS.
+    pub not_mesh: u32,
+}
+
+/// What part of the traffic goes where.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Share {
+    /// Cumulative percent.
+    pub(crate) upto: u32,
+    pub(crate) tier: u8,
+    pub(crate) class: Class,
+}
+
+/// Which of a tier's endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Class {
+    Healthy = 0,
+    Degraded = 1,
+    /// Not ready, or ejected: picked only in panic.
+    Rest = 2,
+}
+
+/// Endpoints of equal closeness.
+#[derive(Debug)]
+pub(crate) struct Tier {
+    pub(crate) closeness: Closeness,
+    pub(crate) availability: Availability,
+    /// By [`Class`].
+    pub(crate) pools: [Pool; 3],
+    /// All its endpoints are picked from, healthy or not.
+    pub(crate) panic: bool,
+    /// The tier that takes over while this one, our own zone, is overloaded.
+    pub(crate) spill: Option<u8>,
+    /// Only for consistent hashing; over the healthy ones.
+    pub(crate) maglev: Option<Maglev>,
+}
+
+/// Endpoints of one tier and class.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    pub(crate) groups: Vec<Group>,
+    /// Cumulative share of the groups; only looked at when there are several.
+    pub(crate) upto: Vec<u64>,
+}
+
+/// Endpoints that one locality rule treats alike; without rules a pool is one group.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    pub(crate) parts: Vec<Arc<Part>>,
+    /// Cumulative weight of the parts.
+    pub(crate) upto: Vec<u64>,
+}
+
+/// A run of slots that was compiled together.
+#[derive(Debug, Default)]
+pub(crate) struct Part {
+    pub(crate) slots: Box<[Slot]>,
+    /// The weight of each slot where all are equal, else 0.
+    pub(crate) each: u64,
+}
+
+/// One address to pick.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) host: Arc<Host>,
+    pub(crate) origin: Arc<Origin>,
+    /// Cumulative weight within the part, scaled.
+    pub(crate) upto: u64,
+}
+
+impl Balancer {
+    /// Limit of one connection attempt; `None`: the gateway's own.
+    #[must_use]
+    pub fn connect_timeout(&self) -> Option<Duration> {
+        self.policy.connect_timeout
+    }
+
+    /// The numbers that eject.
+    #[must_use]
+    pub fn outlier(&self) -> OutlierDetection {
+        self.policy.outlier_detection.unwrap_or_default()
+    }
+
+    /// Endpoints that are in no tier, and why.
+    #[must_use]
+    pub fn unused(&self) -> Unused {
+        self.unused
+    }
+
+    /// How many tiers there are.
+    #[must_use]
+    pub fn tier_count(&self) -> usize {
+        self.tiers.len()
+    }
+}
+
+impl Unused {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.forbidden += other.forbidden;
+        self.no_gateway += other.no_gateway;
+        self.no_port += other.no_port;
+        self.not_mesh += other.not_mesh;
+    }
+}
+
+impl Pool {
+    pub(crate) fn weight(&self) -> u64 {
+        self.groups.iter().map(Group::weight).sum()
+    }
+}
+
+impl Group {
+    pub(crate) fn weight(&self) -> u64 {
+        self.upto.last().copied().unwrap_or(0)
+    }
+}
+
+impl Part {
+    /// Slots from hosts and scaled weights.
+    pub(crate) fn new(entries: Vec<(Arc<Host>, Arc<Origin>, u64)>) -> Self {
+        let first = entries.first().map_or(0, |(_, _, weight)| *weight);
+        let each = if entries.iter().all(|(_, _, weight)| *weight == first) {
+            first
+        } else {
+            0
+        };
+        let mut upto = 0;
+        let slots = entries
+            .into_iter()
+            .map(|(host, origin, weight)| {
+                upto += weight;
+                Slot { host, origin, upto }
+            })
+            .collect();
+        Self { slots, each }
+    }
+
+    pub(crate) fn weight(&self) -> u64 {
+        self.slots.last().map_or(0, |slot| slot.upto)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,302 @@
+//! All chunks of a route together: tiers in order of closeness, other networks as their gateways, shares over them. It must
+//! not look at single endpoints.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use model::{
+    Availability, Closeness, EndpointKey, LoadBalancer, Network, NetworkId, Origin, Policy,
+    locality_shares, priority_loads,
+};
+
+use super::maglev::Maglev;
+use super::part::{Place, RemoteKey, RemoteSum, add};
+use super::{
+    Balancer, ChunkParts, Class, Compiler, Group, OVERPROVISIONING, Part, Pool, SCALE, Share, Tier,
+    Unused,
+};
+use crate::host::Host;
+
+/// What a route keeps from one compilation to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Assembly {
+    /// The route's own open-connection counts of gateways.
+    pub(crate) gateways: HashMap<EndpointKey, Arc<Host>>,
+}
+
+/// What does not come from the chunks.
+pub(crate) struct Setting<'a> {
+    pub(crate) networks: &'a BTreeMap<NetworkId, Network>,
+    pub(crate) policy: &'a Arc<Policy>,
+    pub(crate) zone_spill: bool,
+    pub(crate) panic_threshold: u32,
+}
+
+/// One tier in the making: groups by their `distribute` entry.
+#[derive(Default)]
+struct Draft {
+    groups: BTreeMap<(u16, u32), GroupDraft>,
+}
+
+#[derive(Default)]
+struct GroupDraft {
+    parts: [Vec<Arc<Part>>; 3],
+    availability: Availability,
+}
+
+/// Builds the balancer; the second value lists gateways that were left out because they are ejected.
+pub(crate) fn assemble(
+    chunks: &[Arc<ChunkParts>],
+    setting: &Setting<'_>,
+    compiler: &mut Compiler<'_>,
+    assembly: &mut Assembly,
+) -> (Balancer, Vec<EndpointKey>) {
+    let mut drafts: BTreeMap<Closeness, Draft> = BTreeMap::new();
+    let mut remote: BTreeMap<RemoteKey, RemoteSum> = BTreeMap::new();
+    let mut unused = Unused::default();
+    for chunk in chunks {
+        unused.add(chunk.unused);
+        for local in &chunk.local {
+            let draft = drafts.entry(local.place.closeness).or_default();
+            draft.add(local.place, &local.parts, local.availability);
+        }
+        for (key, sum) in &chunk.remote {
+            remote
+                .entry(key.clone())
+                .and_modify(|known| known.join(sum))
+                .or_insert(*sum);
+        }
+    }
+    let mut excluded = Vec::new();
+    add_gateways(
+        &remote,
+        setting,
+        compiler,
+        assembly,
+        &mut drafts,
+        &mut unused,
+        &mut excluded,
+    );
+
+    let mut tiers: Vec<Tier> = drafts
+        .into_iter()
+        .map(|(closeness, draft)| draft.tier(closeness))
+        .collect();
+    if setting.policy.load_balancer == LoadBalancer::SourceIp {
+        for tier in &mut tiers {
+            tier.maglev = Maglev::build(tier);
+        }
+    }
+    let spills = setting.zone_spill && setting.policy.locality.failover_priority.is_empty();
+    for at in 1..tiers.len() {
+        let next = tiers[at].closeness;
+        if spills && tiers[at - 1].closeness.is_own_zone() && next.is_own_region() {
+            tiers[at - 1].spill = u8::try_from(at).ok();
+        }
+    }
+    let shares = shares(&mut tiers, setting.panic_threshold);
+    let balancer = Balancer {
+        tiers,
+        shares,
+        policy: setting.policy.clone(),
+        ignores_ejections: compiler.ignore_ejections,
+        unused,
+    };
+    (balancer, excluded)
+}
+
+/// Envoy's shares over the tiers, cumulative.
+fn shares(tiers: &mut [Tier], panic_threshold: u32) -> Vec<Share> {
+    let available: Vec<_> = tiers.iter().map(|tier| tier.availability).collect();
+    let loads = priority_loads(&available, OVERPROVISIONING, panic_threshold);
+    let mut upto = 0;
+    let mut shares = Vec::new();
+    for (class, loads) in [
+        (Class::Healthy, &loads.healthy),
+        (Class::Degraded, &loads.degraded),
+    ] {
+        for (tier, load) in (0..).zip(loads) {
+            if *load > 0 {
+                upto += load;
+                shares.push(Share { upto, tier, class });
+            }
+        }
+    }
+    for (tier, panic) in tiers.iter_mut().zip(loads.panic) {
+        tier.panic = panic;
+    }
+    shares
+}
+
+/// Other networks, each in the tier of its closest endpoints, so that a gateway appears once in a route; its weight is that
+/// of the ready endpoints behind it, for the clusters that it serves, split evenly where several gateways serve one.
+fn add_gateways(
+    remote: &BTreeMap<RemoteKey, RemoteSum>,
+    setting: &Setting<'_>,
+    compiler: &mut Compiler<'_>,
+    assembly: &mut Assembly,
+    drafts: &mut BTreeMap<Closeness, Draft>,
+    unused: &mut Unused,
+    excluded: &mut Vec<EndpointKey>,
+) {
+    let mut closest: BTreeMap<&NetworkId, Closeness> = BTreeMap::new();
+    for (key, sum) in remote {
+        let known = closest.entry(&key.network).or_insert(sum.closeness);
+        *known = (*known).min(sum.closeness);
+    }
+    // Weight by group, gateway and class; and what is available by group.
+    type Weights = BTreeMap<EndpointKey, (Arc<Origin>, [u64; 3])>;
+    let mut groups: BTreeMap<(Closeness, u16, u32), (Weights, Availability)> = BTreeMap::new();
+    for (key, sum) in remote {
+        let gateways = setting
+            .networks
+            .get(&key.network)
+            .map_or(&[][..], |network| &network.gateways);
+        let usable = |gateway: &&model::Gateway| {
+            gateway.serves(&key.cluster) && !compiler.is_forbidden(gateway.address)
+        };
+        let serving: Vec<_> = gateways.iter().filter(usable).collect();
+        if serving.is_empty() {
+            unused.no_gateway += sum.availability.total;
+            continue;
+        }
+        let place = (closest[&key.network], key.group, key.percent);
+        let (weights, availability) = groups.entry(place).or_default();
+        let mut live = 0;
+        let mut hosts = Vec::new();
+        for gateway in serving {
+            let address = EndpointKey(gateway.address);
+            let host = compiler.hosts.of(address).0;
+            let ejected = host.is_ejected() && !compiler.ignore_ejections;
+            live += u64::from(!ejected);
+            if ejected {
+                excluded.push(address);
+            }
+            assembly
+                .gateways
+                .entry(address)
+                .or_insert_with(|| Arc::new(Host::of_route(host)));
+            hosts.push((gateway, address, ejected));
+        }
+        let all = u64::try_from(hosts.len()).unwrap_or(1);
+        for (gateway, address, ejected) in hosts {
+            let (_, weight) = weights
+                .entry(address)
+                .or_insert_with(|| (origin_of(key, gateway), [0; 3]));
+            if ejected {
+                weight[Class::Rest as usize] += (sum.weight[0] + sum.weight[1]) * SCALE / all;
+            } else {
+                weight[Class::Healthy as usize] += sum.weight[0] * SCALE / live;
+                weight[Class::Degraded as usize] += sum.weight[1] * SCALE / live;
+            }
+        }
+        let mut counted = sum.availability;
+        if live == 0 {
+            (counted.healthy, counted.degraded) = (0, 0);
+        }
+        add(availability, counted);
+    }
+    for ((closeness, group, percent), (weights, availability)) in groups {
+        let mut entries: [Vec<_>; 3] = Default::default();
+        for (address, (origin, weight)) in weights {
+            let host = &assembly.gateways[&address];
+            for (entries, weight) in entries.iter_mut().zip(weight) {
+                if weight > 0 {
+                    entries.push((host.clone(), origin.clone(), weight));
+                }
+            }
+        }
+        let place = Place {
+            closeness,
+            group,
+            percent,
+        };
+        let parts = entries.map(|entries| Arc::new(Part::new(entries)));
+        drafts
+            .entry(closeness)
+            .or_default()
+            .add(place, &parts, availability);
+    }
+}
+
+/// What a gateway stands for: its network, and its cluster if it serves just one.
+fn origin_of(key: &RemoteKey, gateway: &model::Gateway) -> Arc<Origin> {
+    let cluster = match gateway.clusters.as_slice() {
+        [only] => only.clone(),
+        _ => model::ClusterId::default(),
+    };
+    Arc::new(Origin {
+        cluster,
+        network: key.network.clone(),
+        ..Origin::default()
+    })
+}
+
+impl Draft {
+    fn add(&mut self, place: Place, parts: &[Arc<Part>; 3], availability: Availability) {
+        let group = self.groups.entry((place.group, place.percent)).or_default();
+        for (all, part) in group.parts.iter_mut().zip(parts) {
+            if !part.slots.is_empty() {
+                all.push(part.clone());
+            }
+        }
+        add(&mut group.availability, availability);
+    }
+
+    fn tier(self, closeness: Closeness) -> Tier {
+        // Without `distribute` the groups only tell endpoints from gateways, which a policy can put into one tier: there
+        // they compete by weight, as one group.
+        let distributed =
+            self.groups.keys().any(|(_, percent)| *percent != 100) || self.groups.len() > 2;
+        let mut availability = Availability::default();
+        let mut pools: [Pool; 3] = Default::default();
+        let mut localities = Vec::new();
+        for ((_, percent), group) in self.groups {
+            add(&mut availability, group.availability);
+            localities.push((percent, group.availability));
+            for (pool, parts) in pools.iter_mut().zip(group.parts) {
+                match pool.groups.first_mut() {
+                    Some(first) if !distributed => first.extend(parts),
+                    _ => pool.groups.push(Group::of(parts)),
+                }
+            }
+        }
+        let shares = locality_shares(&localities, OVERPROVISIONING);
+        for pool in &mut pools {
+            // A group without anything in this pool has no share in it.
+            let filled =
+                |(group, share): (&Group, &u64)| if group.weight() > 0 { *share } else { 0 };
+            let mut upto = 0;
+            let sums = pool.groups.iter().zip(&shares).map(filled).map(|share| {
+                upto += share;
+                upto
+            });
+            pool.upto = sums.collect();
+        }
+        Tier {
+            closeness,
+            availability,
+            pools,
+            panic: false,
+            spill: None,
+            maglev: None,
+        }
+    }
+}
+
+impl Group {
+    pub(super) fn of(parts: Vec<Arc<Part>>) -> Self {
+        let mut group = Self::default();
+        group.extend(parts);
+        group
+    }
+
+    fn extend(&mut self, parts: Vec<Arc<Part>>) {
+        let mut upto = self.weight();
+        for part in parts {
+            upto += part.weight();
+            self.parts.push(part);
+            self.upto.push(upto);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What a pick gives, and what a connection remembers of earlier ones. Neither decides anything.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use model::Origin;
+
+use super::ATTEMPTS;
+use crate::clock::Millis;
+use crate::host::Host;
+use crate::table::Route;
+
+/// A host to dial. It counts as an open connection of the host and of the route until it is dropped.
+#[derive(Debug)]
+pub struct Choice {
+    /// What to dial.
+    pub host: Arc<Host>,
+    /// Where that is; of a gateway: its network, and its cluster if it serves just one.
+    pub origin: Arc<Origin>,
+    /// The route it was picked for.
+    pub route: Arc<Route>,
+    /// The tier it stands in, 0 is the closest.
+    pub tier: u8,
+    /// Whether it is another network's gateway rather than an endpoint.
+    pub gateway: bool,
+}
+
+/// The hosts that one connection has tried; empty at first, and it never allocates.
+#[derive(Clone, Debug, Default)]
+pub struct Tried {
+    /// Fingerprints of their addresses: small, and no host has to be kept for it.
+    hosts: [u32; ATTEMPTS],
+    tiers: [u8; ATTEMPTS],
+    len: u8,
+}
+
+impl Choice {
+    /// Counts the connection in.
+    pub(crate) fn take(
+        route: &Arc<Route>,
+        host: &Arc<Host>,
+        origin: &Arc<Origin>,
+        tier: u8,
+    ) -> Self {
+        host.take();
+        route.open.fetch_add(1, Relaxed);
+        Self {
+            gateway: host.is_of_gateway(),
+            host: Arc::clone(host),
+            origin: Arc::clone(origin),
+            route: Arc::clone(route),
+            tier,
+        }
+    }
+
+    /// The dial failed; the policy of the route decides whether that ejects the host.
+    pub fn dial_failed(&self, now: Millis) {
+        let rule = self.route.balancer.load().outlier();
+        if self.host.dial_failed_by(&rule, now) {
+            self.route.mark_dirty();
+        }
+    }
+
+    /// The dial succeeded, having taken so long.
+    pub fn connected(&self, took: Duration, now: Millis) {
+        self.host.connected(took, now);
+    }
+
+    /// Where to dial.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.host.address()
+    }
+
+    /// Its usual connect time, smoothed; zero if it is not known.
+    #[must_use]
+    pub fn usual_connect(&self) -> Duration {
+        self.host.usual_connect()
+    }
+
+    /// Limit of this attempt; `None`: the gateway's own.
+    #[must_use]
+    pub fn connect_timeout(&self) -> Option<Duration> {
+        self.route.balancer.load().connect_timeout()
+    }
+}
+
+impl Drop for Choice {
+    fn drop(&mut self) {
+        self.host.give_back();
+        self.route.open.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Tried {
+    /// Remembers a choice. More than [`ATTEMPTS`] are not made, so more are not kept.
+    pub fn add(&mut self, choice: &Choice) {
+        let at = usize::from(self.len);
+        if at < ATTEMPTS {
+            self.hosts[at] = choice.host.fingerprint();
+            self.tiers[at] = choice.tier;
+            self.len += 1;
+        }
+    }
+
+    /// How many were tried.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        usize::from(self.len)
+    }
+
+    /// Whether none was tried.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(crate) fn contains(&self, host: &Host) -> bool {
+        self.hosts[..self.len()].contains(&host.fingerprint())
+    }
+
+    /// The tier of the latest attempt.
+    pub(crate) fn last_tier(&self) -> Option<u8> {
+        self.tiers[..self.len()].last().copied()
+    }
+
+    pub(crate) fn in_tier(&self, tier: usize) -> usize {
+        self.tiers[..self.len()]
+            .iter()
+            .filter(|tried| usize::from(**tried) == tier)
+            .count()
+    }
+}

@@ -1,0 +1,255 @@
+//! One chunk of a service's endpoints, compiled for one route: who may be picked, how close, how much. It must not know the
+//! other chunks.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use model::{
+    Availability, Closeness, ClusterId, Endpoint, EndpointKey, Health, Labels, NetworkId, Policy,
+    TlsMode, Viewpoint, closeness, distribute_share,
+};
+
+use super::{Class, MAX_WEIGHT, Part, SCALE, Unused};
+use crate::clock::Millis;
+use crate::config::Role;
+use crate::host::{Host, Hosts};
+
+/// Which endpoints a route takes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Selection {
+    pub(crate) role: Role,
+    /// Joins service port and endpoint port.
+    pub(crate) port_name: Arc<str>,
+    /// Labels of the subset; empty for all.
+    pub(crate) labels: Labels,
+    pub(crate) policy: Arc<Policy>,
+}
+
+/// What a chunk comes to.
+#[derive(Debug, Default)]
+pub(crate) struct ChunkParts {
+    pub(crate) local: Vec<LocalParts>,
+    pub(crate) remote: BTreeMap<RemoteKey, RemoteSum>,
+    pub(crate) unused: Unused,
+    /// Hosts left out because they are ejected.
+    pub(crate) excluded: Vec<EndpointKey>,
+}
+
+/// Endpoints of our own network that share a tier and a locality rule.
+#[derive(Debug)]
+pub(crate) struct LocalParts {
+    pub(crate) place: Place,
+    pub(crate) parts: [Arc<Part>; 3],
+    pub(crate) availability: Availability,
+}
+
+/// Where endpoints belong in the balancer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) closeness: Closeness,
+    /// The `distribute` entry they fall under, and its percent.
+    pub(crate) group: u16,
+    pub(crate) percent: u32,
+}
+
+/// What the endpoints of another network are summed by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RemoteKey {
+    pub(crate) network: NetworkId,
+    pub(crate) cluster: ClusterId,
+    pub(crate) group: u16,
+    pub(crate) percent: u32,
+}
+
+/// The endpoints of another network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RemoteSum {
+    pub(crate) closeness: Closeness,
+    /// Weight of the ready and of the degraded ones.
+    pub(crate) weight: [u64; 2],
+    pub(crate) availability: Availability,
+}
+
+/// What compiling needs besides the endpoints.
+pub(crate) struct Compiler<'a> {
+    pub(crate) viewpoint: &'a Viewpoint,
+    pub(crate) hosts: &'a mut Hosts,
+    /// Our own listeners: dialling them would be a loop.
+    pub(crate) own: &'a [SocketAddr],
+    pub(crate) allow_loopback: bool,
+    /// Ejected hosts count as what their API server says.
+    pub(crate) ignore_ejections: bool,
+    /// New hosts of a service with a warmup start with it; not at the first snapshot.
+    pub(crate) warm: bool,
+    pub(crate) now: Millis,
+}
+
+type Entries = Vec<(Arc<Host>, Arc<model::Origin>, u64)>;
+
+impl Compiler<'_> {
+    /// Compiles one chunk for one route.
+    pub(crate) fn chunk(&mut self, endpoints: &[Endpoint], selection: &Selection) -> ChunkParts {
+        let mut compiled = ChunkParts::default();
+        let mut local: BTreeMap<Place, ([Entries; 3], Availability)> = BTreeMap::new();
+        for endpoint in endpoints {
+            if endpoint.health == Health::Terminating
+                || !selects(&selection.labels, &endpoint.labels)
+            {
+                continue;
+            }
+            let own = self.viewpoint.is_own(&endpoint.origin);
+            if !own && selection.role != Role::Outbound {
+                continue;
+            }
+            let Some(key) = endpoint.dial_key(&selection.port_name) else {
+                compiled.unused.no_port += 1;
+                continue;
+            };
+            if selection.role != Role::Passthrough && endpoint.tls != TlsMode::Istio {
+                compiled.unused.not_mesh += 1;
+                continue;
+            }
+            let place = self.place(endpoint, selection, own);
+            if own {
+                if self.is_forbidden(key.0) {
+                    compiled.unused.forbidden += 1;
+                    continue;
+                }
+                let (entries, availability) = local.entry(place).or_default();
+                let (host, class) = self.local(key, endpoint, selection, &mut compiled.excluded);
+                count(availability, class);
+                let weight = u64::from(endpoint.weight.clamp(1, MAX_WEIGHT)) * SCALE;
+                entries[class as usize].push((host, endpoint.origin.clone(), weight));
+            } else {
+                compiled.add_remote(endpoint, place);
+            }
+        }
+        compiled.local = local
+            .into_iter()
+            .map(|(place, (entries, availability))| LocalParts {
+                place,
+                parts: entries.map(|entries| Arc::new(Part::new(entries))),
+                availability,
+            })
+            .collect();
+        compiled
+    }
+
+    /// Whether an address is never dialled (design section 5): our own listeners, unspecified, loopback, link-local and
+    /// multicast ones.
+    pub(crate) fn is_forbidden(&self, address: SocketAddr) -> bool {
+        let ip = address.ip().to_canonical();
+        let link_local = match ip {
+            IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
+            IpAddr::V6(v6) => v6.is_unicast_link_local(),
+        };
+        // A listener on all addresses is reached by any loopback address at its port; other addresses of this machine are
+        // given to the control task as listeners of their own.
+        let own = |listener: &SocketAddr| {
+            listener.port() == address.port()
+                && (listener.ip() == ip || (listener.ip().is_unspecified() && ip.is_loopback()))
+        };
+        ip.is_unspecified()
+            || ip.is_multicast()
+            || link_local
+            || (ip.is_loopback() && !self.allow_loopback)
+            || self.own.iter().any(own)
+    }
+
+    fn place(&self, endpoint: &Endpoint, selection: &Selection, own: bool) -> Place {
+        let policy = &selection.policy.locality;
+        match distribute_share(self.viewpoint, policy, &endpoint.origin.locality) {
+            Some((group, percent)) => Place {
+                closeness: Closeness(0),
+                group,
+                percent,
+            },
+            None => Place {
+                closeness: closeness(self.viewpoint, policy, &endpoint.origin, &endpoint.labels),
+                group: u16::from(!own),
+                percent: 100,
+            },
+        }
+    }
+
+    fn local(
+        &mut self,
+        key: EndpointKey,
+        endpoint: &Endpoint,
+        selection: &Selection,
+        excluded: &mut Vec<EndpointKey>,
+    ) -> (Arc<Host>, Class) {
+        let (host, new) = self.hosts.of(key);
+        if new && self.warm && selection.policy.warmup.is_some() {
+            host.warm_up(self.now);
+        }
+        let class = match endpoint.health {
+            Health::Healthy | Health::Degraded if host.is_ejected() && !self.ignore_ejections => {
+                excluded.push(key);
+                Class::Rest
+            }
+            Health::Healthy => Class::Healthy,
+            Health::Degraded => Class::Degraded,
+            Health::Unhealthy | Health::Terminating => Class::Rest,
+        };
+        (host, class)
+    }
+}
+
+impl ChunkParts {
+    fn add_remote(&mut self, endpoint: &Endpoint, place: Place) {
+        let key = RemoteKey {
+            network: endpoint.origin.network.clone(),
+            cluster: endpoint.origin.cluster.clone(),
+            group: place.group,
+            percent: place.percent,
+        };
+        let sum = self.remote.entry(key).or_insert_with(|| RemoteSum {
+            closeness: place.closeness,
+            weight: [0; 2],
+            availability: Availability::default(),
+        });
+        sum.closeness = sum.closeness.min(place.closeness);
+        let weight = u64::from(endpoint.weight.clamp(1, MAX_WEIGHT));
+        let class = match endpoint.health {
+            Health::Healthy => Class::Healthy,
+            Health::Degraded => Class::Degraded,
+            Health::Unhealthy | Health::Terminating => Class::Rest,
+        };
+        count(&mut sum.availability, class);
+        if class != Class::Rest {
+            sum.weight[class as usize] += weight;
+        }
+    }
+}
+
+impl RemoteSum {
+    pub(crate) fn join(&mut self, other: &Self) {
+        self.closeness = self.closeness.min(other.closeness);
+        self.weight[0] += other.weight[0];
+        self.weight[1] += other.weight[1];
+        add(&mut self.availability, other.availability);
+    }
+}
+
+pub(crate) fn add(sum: &mut Availability, other: Availability) {
+    sum.healthy += other.healthy;
+    sum.degraded += other.degraded;
+    sum.total += other.total;
+}
+
+fn count(availability: &mut Availability, class: Class) {
+    availability.total += 1;
+    match class {
+        Class::Healthy => availability.healthy += 1,
+        Class::Degraded => availability.degraded += 1,
+        Class::Rest => {}
+    }
+}
+
+fn selects(wanted: &Labels, labels: &Labels) -> bool {
+    wanted
+        .iter()
+        .all(|(key, value)| labels.get(key) == Some(value))
+}

@@ -1,0 +1,57 @@
+//! Every pick after the first, and a first one that chance did not settle: it may scan, never returns a host that was
+//! tried, and leaves a tier after three attempts while another usable one is left.
+
+use fastrand::Rng;
+
+use super::{ATTEMPTS, ATTEMPTS_PER_TIER, Balancer, Class, Slot, Tried};
+
+impl Balancer {
+    /// The slot to dial next and its tier; `None` when all that may be picked is used up.
+    pub(crate) fn next(&self, tried: &Tried, rng: &mut Rng) -> Option<(&Slot, u8)> {
+        if tried.len() >= ATTEMPTS || self.shares.is_empty() {
+            return None;
+        }
+        let first = tried.last_tier().unwrap_or(self.shares[0].tier);
+        let count = self.tiers.len();
+        // Onwards from the tier of the last attempt, then around; healthy ones anywhere before degraded ones.
+        let order = || (0..count).map(|step| (usize::from(first) + step) % count);
+        for limit in [ATTEMPTS_PER_TIER, ATTEMPTS] {
+            for class in [Class::Healthy, Class::Degraded, Class::Rest] {
+                for tier in order().filter(|tier| tried.in_tier(*tier) < limit) {
+                    if class == Class::Rest && !self.tiers[tier].panic {
+                        continue;
+                    }
+                    if let Some(slot) = self.untried(tier, class, tried, rng) {
+                        return Some((slot, u8::try_from(tier).unwrap_or(u8::MAX)));
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Any slot of the pool that was not tried, by weight.
+    fn untried(&self, tier: usize, class: Class, tried: &Tried, rng: &mut Rng) -> Option<&Slot> {
+        let pool = &self.tiers[tier].pools[class as usize];
+        let mut seen = 0;
+        let mut chosen = None;
+        for part in pool.groups.iter().flat_map(|group| &group.parts) {
+            let mut before = 0;
+            for slot in &part.slots {
+                let weight = slot.upto - before;
+                before = slot.upto;
+                let usable =
+                    self.ignores_ejections || class == Class::Rest || !slot.host.is_ejected();
+                if weight == 0 || !usable || tried.contains(&slot.host) {
+                    continue;
+                }
+                // Weighted reservoir of one: each slot ends up chosen with the share of its weight.
+                seen += weight;
+                if rng.u64(0..seen) < weight {
+                    chosen = Some(slot);
+                }
+            }
+        }
+        chosen
+    }
+}

@@ -1,0 +1,225 @@
+//! One connection, from accept to close, top to bottom. It must not know how names are parsed, endpoints are chosen or
+//! bytes are moved: each stage has its own file.
+//!
+//! From the hello to the relay nothing here takes a lock or allocates, but for what tokio needs to register the upstream
+//! socket.
+
+mod answer;
+mod client;
+mod read_hello;
+mod record;
+mod refuse;
+
+use std::future::poll_fn;
+use std::net::TcpStream as StdTcpStream;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+
+use self::answer::{Answer, await_answer};
+use self::client::Client;
+pub(crate) use self::record::Conn;
+use crate::clock::Millis;
+use crate::close::{Blame, Close, Reason, Stage};
+use crate::config::Role;
+use crate::dial::Dial;
+use crate::hello::Hello;
+use crate::relay::{End, Leftover, Relay, Side};
+use crate::sockets;
+use crate::table::Route;
+use crate::worker::Worker;
+
+/// What the stages before the relay came to: the chosen upstream has the hello.
+struct Opened {
+    upstream: TcpStream,
+    /// The upstream's first bytes, as far as the client's socket did not take them.
+    leftover: Option<Leftover>,
+}
+
+/// Serves one client. The returned value is all that is ever said about how it ended.
+pub(crate) async fn serve(worker: &Rc<Worker>, conn: &Rc<Conn>, socket: StdTcpStream) -> Close {
+    // The tick and the closer wake the task through this; it never changes while the task lives.
+    poll_fn(|cx| {
+        conn.set_waker(cx.waker().clone());
+        Poll::Ready(())
+    })
+    .await;
+
+    let mut client = Client::new(socket);
+    let opened = match open(worker, conn, &mut client).await {
+        Ok(opened) => opened,
+        Err(close) => {
+            conn.release_hello(worker);
+            refuse::refuse(worker, conn, client, close.reason).await;
+            return close;
+        }
+    };
+    conn.release_hello(worker);
+    relay(worker, conn, client, opened).await
+}
+
+/// Turns away a client beyond a limit, without reading its hello.
+pub(crate) async fn turn_away(worker: &Rc<Worker>, conn: &Rc<Conn>, socket: StdTcpStream) -> Close {
+    let close = conn.close(Reason::Overloaded, Blame::Gateway);
+    refuse::refuse(worker, conn, Client::new(socket), close.reason).await;
+    close
+}
+
+/// hello -> route -> pick -> dial -> answer.
+async fn open(worker: &Rc<Worker>, conn: &Rc<Conn>, client: &mut Client) -> Result<Opened, Close> {
+    let (route, replayable) = {
+        let hello = read_hello::read_hello(worker, conn, client).await?;
+        conn.enter(Stage::Route);
+        let route = find_route(worker, conn, &hello)?;
+        (route, !hello.early_data && conn.hello_is_all(hello.len))
+    };
+    let client = client
+        .register()
+        .map_err(|_| conn.close(Reason::Overloaded, Blame::Gateway))?;
+
+    let mut dial = Dial::new();
+    loop {
+        conn.enter(Stage::Dial);
+        let mut attempt = poll_fn(|cx| dial.poll(cx, worker, conn, &route, client)).await?;
+        conn.enter(Stage::Answer);
+        let replay = replayable && dial.may_replay();
+        let answer = await_answer(worker, conn, client, &mut attempt, replayable, replay).await?;
+        let leftover = match answer {
+            Answer::Early => {
+                dial.closed_early(attempt);
+                continue;
+            }
+            Answer::Came(leftover) => {
+                dial.answered(worker.now());
+                leftover
+            }
+            Answer::Committed => None,
+        };
+        conn.count_hello(attempt.sent);
+        conn.set_chosen(attempt.choice);
+        return Ok(Opened {
+            upstream: attempt.stream,
+            leftover,
+        });
+    }
+}
+
+/// The route for this hello on this listener. A mesh listener wants one of the mesh's ALPN values first: the gate keeps
+/// arbitrary TLS off mesh services (Istio's AUTO_PASSTHROUGH chains match on the same five).
+fn find_route(worker: &Worker, conn: &Conn, hello: &Hello) -> Result<Arc<Route>, Close> {
+    let listener = worker.listener(conn.listener);
+    let found = if listener.role != Role::Passthrough && !hello.alpn.is_mesh() {
+        Err(Reason::AlpnRefused)
+    } else {
+        worker.find(listener.role, listener.address.port(), hello.name.as_str())
+    };
+    found.map_err(|reason| {
+        conn.set_failed_name(hello.name.as_str());
+        conn.close(reason, Blame::Downstream)
+    })
+}
+
+/// Moves bytes until both sides are done, one of them fails, or the closer asks for an end.
+async fn relay(worker: &Rc<Worker>, conn: &Rc<Conn>, client: Client, opened: Opened) -> Close {
+    conn.enter(Stage::Relay);
+    let Ok(client) = client.into_registered() else {
+        return conn.close(Reason::Internal, Blame::Gateway);
+    };
+    let mut relay = Relay::new(
+        client,
+        opened.upstream,
+        worker.relay.clone(),
+        opened.leftover,
+    );
+    worker.wake_at(conn, worker.now().after(sockets::SETTLED));
+    let mut lingering = false;
+    let end = poll_fn(|cx| {
+        if let Some(reason) = conn.asked_to_stop() {
+            return Poll::Ready(Err(reason));
+        }
+        if conn.is_due(worker.now()) {
+            if lingering {
+                return Poll::Ready(Ok(relay.end_now(&conn.traffic)));
+            }
+            conn.set_due(Millis::default());
+            if !conn.settled.replace(true) {
+                // Only a connection that lives pays for its upstream's keepalive; the client's leg has it from the listener.
+                sockets::keep_alive(relay.upstream(), &worker.config().timeouts);
+            }
+            relay.rest();
+        }
+        let polled = relay.poll(cx, &conn.traffic).map(Ok);
+        if polled.is_pending() {
+            if let Some(side) = relay.lingers_for()
+                && !lingering
+            {
+                lingering = true;
+                worker.wake_at(conn, worker.now().after(linger(side)));
+            } else if relay.has_pipe() && conn.due() == Millis::default() {
+                worker.wake_at(conn, worker.now().after(sockets::SETTLED));
+            }
+        }
+        polled
+    })
+    .await;
+    match end {
+        Ok(end) => closed(conn, end),
+        Err(reason) => conn.close(reason, Blame::Gateway),
+    }
+}
+
+/// The relay's end in the words of [`Close`].
+fn closed(conn: &Conn, end: End) -> Close {
+    let answered = conn.traffic.received.get() > 0;
+    let (reason, blame) = match end {
+        _ if conn.gateway_alert.get() => (Reason::GatewayAlert, Blame::Upstream),
+        End::Done if !answered => (Reason::Unanswered, Blame::Upstream),
+        End::Done => (Reason::Done, Blame::Nobody),
+        End::ClientReset if !answered => (Reason::Unanswered, Blame::Upstream),
+        End::ClientReset => (Reason::ClientReset, Blame::Downstream),
+        End::UpstreamReset if !answered => (Reason::UpstreamClosedEarly, Blame::Upstream),
+        End::UpstreamReset => (Reason::UpstreamReset, Blame::Upstream),
+        End::Stalled(side) => (Reason::PeerStalled, blame(side)),
+        End::Gone(side) => (Reason::PeerGone, blame(side)),
+        End::Failed(side) => (Reason::PeerGone, blame(side)),
+    };
+    conn.close(reason, blame)
+}
+
+/// How long a side may take to fetch what was sent to it before the other failed. A client may be slow, and all it waits for
+/// is on its way; an upstream has nobody to answer any more.
+fn linger(side: Side) -> Duration {
+    match side {
+        Side::Client => Duration::from_secs(30),
+        Side::Upstream => Duration::from_secs(1),
+    }
+}
+
+fn blame(side: Side) -> Blame {
+    match side {
+        Side::Client => Blame::Downstream,
+        Side::Upstream => Blame::Upstream,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<'a, F: Future>(_: fn(&'a Rc<Worker>, &'a Rc<Conn>, StdTcpStream) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// What a connection keeps for as long as it lives, besides its sockets: part of the budget of 1.7 KB for an idle one.
+    #[test]
+    fn a_connection_is_small() {
+        let bytes = (size(serve), size_of::<Conn>());
+        assert!(
+            bytes.0 <= 768 && bytes.1 <= 264,
+            "future and record: {bytes:?}"
+        );
+    }
+}

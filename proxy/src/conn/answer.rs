@@ -1,0 +1,118 @@
+//! The answer stage: the chosen endpoint has connected; the rest of the hello goes to it, and its first byte is waited
+//! for. As long as the hello is held, an endpoint that closes here can be replaced without the client seeing it.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::Conn;
+use crate::close::{Blame, Close, Reason};
+use crate::dial::Attempt;
+use crate::relay::Leftover;
+use crate::worker::Worker;
+
+/// Most of the first answer that is read here; the relay reads the rest.
+const READ: usize = 16 << 10;
+
+/// `ContentType.alert`, RFC 8446 section 5.1.
+const ALERT: u8 = 0x15;
+
+/// What became of a hello that was sent.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// The first bytes came, and went to the client but for what its socket did not take.
+    Came(Option<Leftover>),
+    /// The endpoint closed before its first byte, and may be replaced.
+    Early,
+    /// The client has sent more than its hello (or it took too long to hold it): this endpoint has to do.
+    Committed,
+}
+
+/// Waits for the answer. `watched`: the hello is all the client has sent and may be sent twice; `replay`: it may still be
+/// sent to another endpoint.
+pub(super) async fn await_answer(
+    worker: &Rc<Worker>,
+    conn: &Conn,
+    client: &TcpStream,
+    attempt: &mut Attempt,
+    watched: bool,
+    replay: bool,
+) -> Result<Answer, Close> {
+    worker.wake_at(conn, worker.now().after(worker.config().timeouts.dial));
+    poll_fn(|cx| {
+        if let Some(reason) = conn.asked_to_stop() {
+            return Poll::Ready(Err(conn.close(reason, Blame::Gateway)));
+        }
+        let outcome = match ready!(poll_answer(
+            worker, conn, client, attempt, watched, replay, cx
+        )) {
+            Ok(answer) => Ok(answer),
+            Err(_) if replay => Ok(Answer::Early),
+            Err(_) => Err(conn.close(Reason::UpstreamClosedEarly, Blame::Upstream)),
+        };
+        Poll::Ready(outcome)
+    })
+    .await
+}
+
+/// An error means that the endpoint closed before its first byte.
+fn poll_answer(
+    worker: &Worker,
+    conn: &Conn,
+    client: &TcpStream,
+    attempt: &mut Attempt,
+    watched: bool,
+    replay: bool,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<Answer>> {
+    ready!(poll_send_rest(conn, attempt, cx))?;
+    if !watched {
+        return Poll::Ready(Ok(Answer::Committed));
+    }
+    let mut scratch = worker.relay.scratch();
+    let mut buffer = ReadBuf::new(&mut scratch[..READ]);
+    if let Poll::Ready(read) = Pin::new(&mut attempt.stream).poll_read(cx, &mut buffer) {
+        read?;
+        let bytes = buffer.filled();
+        let alert = attempt.choice.gateway && bytes.first() == Some(&ALERT);
+        if bytes.is_empty() || (alert && replay) {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
+        conn.gateway_alert.set(alert);
+        let taken = client.try_write(bytes).unwrap_or(0);
+        let taken_now = u64::try_from(taken).unwrap_or(0);
+        conn.traffic
+            .received
+            .set(conn.traffic.received.get() + taken_now);
+        let rest = &bytes[taken..];
+        let leftover = (!rest.is_empty()).then(|| worker.relay.leftover(rest));
+        return Poll::Ready(Ok(Answer::Came(leftover)));
+    }
+    if conn.is_due(worker.now()) || client.poll_read_ready(cx).is_ready() {
+        return Poll::Ready(Ok(Answer::Committed));
+    }
+    Poll::Pending
+}
+
+/// The part of a large hello that did not fit into the endpoint's socket at once.
+fn poll_send_rest(
+    conn: &Conn,
+    attempt: &mut Attempt,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    let held = conn.held.borrow();
+    while attempt.sent < held.len() {
+        ready!(attempt.stream.poll_write_ready(cx))?;
+        match attempt.stream.try_write(&held[attempt.sent..]) {
+            Ok(n) => attempt.sent += n,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(e) => return Poll::Ready(Err(e)),
+        }
+    }
+    Poll::Ready(Ok(()))
+}

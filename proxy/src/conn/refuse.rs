@@ -1,0 +1,104 @@
+//! How a client is told that it will not be served: a TLS alert, FIN, and a moment in which what it still sends is thrown
+//! away, because closing on unread bytes would reset the alert away. It must not decide why.
+
+use std::future::poll_fn;
+use std::net::Shutdown;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+use super::{Client, Conn};
+use crate::close::Reason;
+use crate::worker::Worker;
+
+/// How long what a refused client still sends is thrown away.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Most that is thrown away.
+const DISCARD: usize = 256 << 10;
+
+/// `AlertDescription`, RFC 8446 section 6; `unrecognized_name` is RFC 6066 section 3's.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Alert {
+    IllegalParameter = 47,
+    DecodeError = 50,
+    InternalError = 80,
+    UnrecognizedName = 112,
+}
+
+/// Ends a connection that was never relayed.
+pub(super) async fn refuse(
+    worker: &Rc<Worker>,
+    conn: &Rc<Conn>,
+    mut client: Client,
+    reason: Reason,
+) {
+    if says_nothing(reason) {
+        return;
+    }
+    let Ok(socket) = client.register() else {
+        return;
+    };
+    if let Some(alert) = alert(reason) {
+        // A fatal alert record, protocol version 3.3 as every version of TLS accepts it.
+        let _ = SockRef::from(socket).send(&[0x15, 0x03, 0x03, 0x00, 0x02, 0x02, alert as u8]);
+    }
+    if SockRef::from(socket).shutdown(Shutdown::Write).is_ok() {
+        discard(worker, conn, socket).await;
+    }
+}
+
+/// A client that is gone, or that has not spoken, is told nothing.
+fn says_nothing(reason: Reason) -> bool {
+    use Reason::{ClientGone, HelloCut, HelloTimeout, Probe, Stopped};
+    matches!(
+        reason,
+        ClientGone | HelloCut | HelloTimeout | Probe | Stopped
+    )
+}
+
+fn alert(reason: Reason) -> Option<Alert> {
+    use Reason as R;
+    match reason {
+        R::NotTls | R::ProxyHeaderMissing | R::ProxySourceRefused => None,
+        R::MalformedHello | R::HelloTooLarge => Some(Alert::DecodeError),
+        R::TwoNames | R::DuplicateExtension => Some(Alert::IllegalParameter),
+        // One answer for all of them: what exists here is not told to those who guess.
+        R::NoName
+        | R::BadName
+        | R::AlpnRefused
+        | R::NotMeshName
+        | R::UnknownService
+        | R::UnknownPort
+        | R::UnknownSubset => Some(Alert::UnrecognizedName),
+        _ => Some(Alert::InternalError),
+    }
+}
+
+async fn discard(worker: &Worker, conn: &Conn, socket: &TcpStream) {
+    worker.wake_at(conn, worker.now().after(LINGER));
+    let mut discarded = 0;
+    poll_fn(|cx| {
+        while socket.poll_read_ready(cx).is_ready() {
+            let mut scratch = worker.relay.scratch();
+            match socket.try_read(&mut scratch[..]) {
+                Ok(0) => return Poll::Ready(()),
+                Ok(n) => discarded += n,
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => return Poll::Ready(()),
+            }
+            if discarded > DISCARD {
+                return Poll::Ready(());
+            }
+        }
+        if conn.is_due(worker.now()) || conn.asked_to_stop() == Some(Reason::Stopped) {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    })
+    .await;
+}

@@ -1,0 +1,388 @@
+//! Snapshot -> routes, doing again only what has changed. It must not know connections.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use model::{
+    Chunked, Destination, Endpoint, EndpointKey, Hostname, Labels, Network, NetworkId, Port,
+    Protocol, Service, Snapshot, Subset, Viewpoint, diff,
+};
+use tokio::sync::mpsc;
+
+use super::Event;
+use crate::balance::{Assembly, ChunkParts, Compiler, Selection, Setting, assemble};
+use crate::clock::Millis;
+use crate::config::{Config, Role};
+use crate::host::Hosts;
+use crate::table::{Passthrough, Route, RouteTable, Tables, Views};
+
+/// All routes, with what is needed to compile them again.
+#[derive(Debug)]
+pub(super) struct Routes {
+    viewpoint: Viewpoint,
+    own: Vec<SocketAddr>,
+    allow_loopback: bool,
+    zone_spill: bool,
+    mesh_roles: Vec<Role>,
+    passthrough: bool,
+    tables: Arc<Tables>,
+    events: mpsc::UnboundedSender<Event>,
+    snapshot: Arc<Snapshot>,
+    services: HashMap<Hostname, Vec<Entry>>,
+    plain: BTreeMap<Destination, Entry>,
+    applied: bool,
+}
+
+/// One route and what it was compiled from.
+#[derive(Debug)]
+struct Entry {
+    route: Arc<Route>,
+    selection: Selection,
+    chunks: Vec<(Arc<[Endpoint]>, Arc<ChunkParts>)>,
+    assembly: Assembly,
+    excluded: Vec<EndpointKey>,
+}
+
+/// What decides about the names of a service.
+type Shape<'a> = (&'a [Port], Vec<&'a Arc<str>>);
+
+impl Routes {
+    pub(super) fn new(
+        config: &Config,
+        own: Vec<SocketAddr>,
+        tables: Arc<Tables>,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Self {
+        let has = |role| {
+            config
+                .listeners
+                .iter()
+                .any(|listener| listener.role == role)
+        };
+        let mesh = [Role::Inbound, Role::Outbound];
+        Self {
+            viewpoint: config.viewpoint.clone(),
+            own,
+            allow_loopback: config.allow_loopback,
+            zone_spill: config.zone_spill,
+            mesh_roles: mesh.into_iter().filter(|role| has(*role)).collect(),
+            passthrough: has(Role::Passthrough),
+            tables,
+            events,
+            snapshot: Arc::default(),
+            services: HashMap::new(),
+            plain: BTreeMap::new(),
+            applied: false,
+        }
+    }
+
+    /// Brings a snapshot into force.
+    pub(super) fn apply(&mut self, snapshot: &Arc<Snapshot>, hosts: &mut Hosts, now: Millis) {
+        let before = std::mem::replace(&mut self.snapshot, snapshot.clone());
+        let changes = diff(&before, snapshot);
+        let mut names_changed = !self.applied || changes.passthrough || !changes.removed.is_empty();
+        for host in &changes.removed {
+            self.services.remove(host);
+        }
+        for host in &changes.changed {
+            let Some(service) = snapshot.service(host) else {
+                continue;
+            };
+            let same_names = before
+                .service(host)
+                .is_some_and(|old| shape(old) == shape(service));
+            names_changed |= !same_names;
+            let mut entries = self.services.remove(host).unwrap_or_default();
+            entries = self.fit(service, entries);
+            for entry in &mut entries {
+                self.compile(entry, service, hosts, now);
+            }
+            self.services.insert(host.clone(), entries);
+        }
+        if changes.networks {
+            self.compile_outbound(hosts, now);
+        }
+        if self.passthrough {
+            self.compile_plain(hosts, now);
+        }
+        if names_changed {
+            self.tables.store(self.table());
+        }
+        self.applied = true;
+    }
+
+    /// Compiles a route again because of an ejection.
+    pub(super) fn recompile(&mut self, route: &Arc<Route>, hosts: &mut Hosts, now: Millis) {
+        route.clear_dirty();
+        self.recompile_where(|entry| Arc::ptr_eq(&entry.route, route), hosts, now);
+    }
+
+    /// Compiles the routes again that had left an address out.
+    pub(super) fn recompile_excluding(&mut self, key: EndpointKey, hosts: &mut Hosts, now: Millis) {
+        self.recompile_where(|entry| entry.excluded.contains(&key), hosts, now);
+    }
+
+    fn recompile_where(&mut self, wanted: impl Fn(&Entry) -> bool, hosts: &mut Hosts, now: Millis) {
+        let snapshot = self.snapshot.clone();
+        let mut services = std::mem::take(&mut self.services);
+        let mut plain = std::mem::take(&mut self.plain);
+        let entries = services.values_mut().flatten().chain(plain.values_mut());
+        for entry in entries.filter(|entry| wanted(entry)) {
+            if let Some(service) = snapshot.service(&entry.route.service) {
+                entry.chunks.clear();
+                self.compile(entry, service, hosts, now);
+            }
+        }
+        (self.services, self.plain) = (services, plain);
+    }
+
+    /// The gateways of a network have changed: the endpoints need no second look, their sums do.
+    fn compile_outbound(&mut self, hosts: &mut Hosts, now: Millis) {
+        let snapshot = self.snapshot.clone();
+        let mut services = std::mem::take(&mut self.services);
+        for entry in services.values_mut().flatten() {
+            if entry.route.role == Role::Outbound
+                && let Some(service) = snapshot.service(&entry.route.service)
+            {
+                self.compile(entry, service, hosts, now);
+            }
+        }
+        self.services = services;
+    }
+
+    /// Routes of passthrough listeners; few, so they are compiled with every snapshot (from cached chunks).
+    fn compile_plain(&mut self, hosts: &mut Hosts, now: Millis) {
+        let snapshot = self.snapshot.clone();
+        let mut before = std::mem::take(&mut self.plain);
+        for to in snapshot.passthrough.iter().flat_map(|rule| &rule.to) {
+            let key = Destination {
+                weight: 0,
+                ..to.clone()
+            };
+            let Some(service) = snapshot.service(&to.host) else {
+                continue;
+            };
+            let Some(selection) = selection(service, to.port, &to.subset, Role::Passthrough) else {
+                continue;
+            };
+            let mut entry = match before.remove(&key) {
+                Some(entry) => entry.keep_or_renew(selection),
+                None => self.entry(service, to.port, &to.subset, selection),
+            };
+            self.compile(&mut entry, service, hosts, now);
+            self.plain.insert(key, entry);
+        }
+    }
+
+    /// The entries that a service needs now; those it had are kept.
+    fn fit(&self, service: &Service, before: Vec<Entry>) -> Vec<Entry> {
+        let mut before: HashMap<(Role, u16, Arc<str>), Entry> = before
+            .into_iter()
+            .map(|entry| {
+                (
+                    (
+                        entry.route.role,
+                        entry.route.port,
+                        entry.route.subset.clone(),
+                    ),
+                    entry,
+                )
+            })
+            .collect();
+        let whole: Arc<str> = "".into();
+        let mut entries = Vec::new();
+        for port in &service.ports {
+            for subset in std::iter::once(&whole).chain(service.subsets.keys()) {
+                for role in &self.mesh_roles {
+                    let Some(selection) = selection(service, port.number, subset, *role) else {
+                        continue;
+                    };
+                    let key = (*role, port.number, subset.clone());
+                    entries.push(match before.remove(&key) {
+                        Some(entry) => entry.keep_or_renew(selection),
+                        None => self.entry(service, port.number, subset, selection),
+                    });
+                }
+            }
+        }
+        entries
+    }
+
+    fn entry(
+        &self,
+        service: &Service,
+        port: u16,
+        subset: &Arc<str>,
+        selection: Selection,
+    ) -> Entry {
+        let host = service.host.clone();
+        let route = Route::new(
+            host,
+            port,
+            subset.clone(),
+            selection.role,
+            self.events.clone(),
+        );
+        Entry {
+            route: Arc::new(route),
+            selection,
+            chunks: Vec::new(),
+            assembly: Assembly::default(),
+            excluded: Vec::new(),
+        }
+    }
+
+    fn compile(&self, entry: &mut Entry, service: &Service, hosts: &mut Hosts, now: Millis) {
+        let mut compiler = Compiler {
+            viewpoint: &self.viewpoint,
+            hosts,
+            own: &self.own,
+            allow_loopback: self.allow_loopback,
+            ignore_ejections: false,
+            warm: self.applied,
+            now,
+        };
+        entry.compile(
+            &service.endpoints,
+            &self.snapshot.networks,
+            self.zone_spill,
+            &mut compiler,
+        );
+    }
+
+    /// The table of all names. On a conflict (two subsets that differ in case only) the first keeps the name.
+    fn table(&self) -> RouteTable {
+        let mut table = RouteTable::default();
+        for (host, entries) in &self.services {
+            table.hosts.insert(host.as_str().into());
+            for Entry { route, .. } in entries {
+                let views: &mut Views = table.names.entry(route.name.as_ref().into()).or_default();
+                let view = match route.role {
+                    Role::Inbound => &mut views.inbound,
+                    Role::Outbound | Role::Passthrough => &mut views.outbound,
+                };
+                if view.is_some() {
+                    tracing::warn!(name = %route.name, "two routes have this name; the first keeps it");
+                } else {
+                    *view = Some(route.clone());
+                }
+            }
+        }
+        for rule in self
+            .snapshot
+            .passthrough
+            .iter()
+            .filter(|_| self.passthrough)
+        {
+            let mut upto = 0;
+            let mut to = Vec::new();
+            for destination in &rule.to {
+                let key = Destination {
+                    weight: 0,
+                    ..destination.clone()
+                };
+                if let Some(entry) = self.plain.get(&key).filter(|_| destination.weight > 0) {
+                    upto += destination.weight;
+                    to.push((upto, entry.route.clone()));
+                }
+            }
+            for host in &rule.hosts {
+                let rules = table
+                    .passthrough
+                    .entry(host.to_ascii_lowercase().into())
+                    .or_default();
+                rules.push(Passthrough {
+                    port: rule.port,
+                    to: to.clone(),
+                });
+            }
+        }
+        table
+    }
+}
+
+impl Entry {
+    /// The same route under a selection that may have changed: then nothing compiled before holds.
+    fn keep_or_renew(mut self, selection: Selection) -> Self {
+        if self.selection != selection {
+            self.selection = selection;
+            self.chunks.clear();
+        }
+        self
+    }
+
+    fn compile(
+        &mut self,
+        endpoints: &Chunked<Endpoint>,
+        networks: &BTreeMap<NetworkId, Network>,
+        zone_spill: bool,
+        compiler: &mut Compiler<'_>,
+    ) {
+        let setting = Setting {
+            networks,
+            policy: &self.selection.policy,
+            zone_spill,
+            panic_threshold: 0,
+        };
+        self.chunks = reuse(std::mem::take(&mut self.chunks), endpoints, |chunk| {
+            Arc::new(compiler.chunk(chunk, &self.selection))
+        });
+        let parts: Vec<_> = self.chunks.iter().map(|(_, parts)| parts.clone()).collect();
+        let (mut balancer, mut excluded) = assemble(&parts, &setting, compiler, &mut self.assembly);
+        excluded.extend(parts.iter().flat_map(|parts| &parts.excluded));
+        if balancer.shares.is_empty() && !excluded.is_empty() {
+            // Better an endpoint that failed than none at all. Not cached: the next compilation asks again.
+            compiler.ignore_ejections = true;
+            let all = endpoints.chunks().iter();
+            let parts: Vec<_> = all
+                .map(|chunk| Arc::new(compiler.chunk(chunk, &self.selection)))
+                .collect();
+            (balancer, _) = assemble(&parts, &setting, compiler, &mut self.assembly);
+            compiler.ignore_ejections = false;
+        }
+        self.excluded = excluded;
+        self.route.balancer.store(Arc::new(balancer));
+    }
+}
+
+/// The compiled parts of every chunk; those of chunks that were there before are taken over.
+fn reuse(
+    before: Vec<(Arc<[Endpoint]>, Arc<ChunkParts>)>,
+    endpoints: &Chunked<Endpoint>,
+    mut compile: impl FnMut(&[Endpoint]) -> Arc<ChunkParts>,
+) -> Vec<(Arc<[Endpoint]>, Arc<ChunkParts>)> {
+    let mut known: HashMap<*const Endpoint, Arc<ChunkParts>> = before
+        .iter()
+        .map(|(chunk, parts)| (chunk.as_ptr(), parts.clone()))
+        .collect();
+    // `before` keeps the old chunks alive until here, so an equal address is the same chunk.
+    let parts = endpoints.chunks().iter().map(|chunk| {
+        let parts = known
+            .remove(&chunk.as_ptr())
+            .unwrap_or_else(|| compile(chunk));
+        (chunk.clone(), parts)
+    });
+    parts.collect()
+}
+
+fn selection(service: &Service, port: u16, subset: &Arc<str>, role: Role) -> Option<Selection> {
+    let port = service.ports.iter().find(|known| known.number == port)?;
+    let subset = match subset.is_empty() {
+        true => Subset {
+            labels: Labels::new(),
+            policy: None,
+        },
+        false => service.subsets.get(subset)?.clone(),
+    };
+    (port.protocol != Protocol::Udp).then(|| Selection {
+        role,
+        port_name: port.name.clone(),
+        labels: subset.labels,
+        policy: subset.policy.unwrap_or_else(|| service.policy.clone()),
+    })
+}
+
+fn shape(service: &Service) -> Shape<'_> {
+    (&service.ports, service.subsets.keys().collect())
+}

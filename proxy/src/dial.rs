@@ -1,0 +1,327 @@
+//! The dial stage: connecting to one of a route's endpoints, the next one beside it when it takes too long, at once when
+//! it fails. It must not choose endpoints (that is the pick's) and sends nothing but the held hello, to one of them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::balance::{Choice, Tried};
+use crate::clock::{Clock, Millis};
+use crate::close::{Blame, Close, Reason, Stage};
+use crate::conn::Conn;
+use crate::sockets;
+use crate::table::Route;
+use crate::worker::Worker;
+
+/// Most attempts for one connection.
+pub(crate) const ATTEMPTS: u8 = 8;
+
+/// Most endpoints that may close on the hello and be replaced, so that one hello reaches three of them at most.
+const REPLAYS: usize = 2;
+
+/// One endpoint that is being connected to, or has been.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    /// Its socket.
+    pub(crate) stream: TcpStream,
+    /// The endpoint; counts as an open connection of it.
+    pub(crate) choice: Choice,
+    /// Bytes of the held hello that it has been sent.
+    pub(crate) sent: usize,
+    started: Instant,
+    until: Millis,
+}
+
+/// The dials of one connection.
+#[derive(Debug)]
+pub(crate) struct Dial {
+    /// The newest attempt; only it and those in `overtaken` are pending.
+    newest: Option<Attempt>,
+    /// Earlier ones that were too slow but may still come. Empty, and not allocated, in a connection without trouble.
+    overtaken: Vec<Attempt>,
+    /// Endpoints that closed on the hello. Whether that was their fault shows when another one answers it.
+    suspects: Vec<Choice>,
+    tried: Tried,
+    attempts: u8,
+    until: Option<Millis>,
+    next: Millis,
+    failure: Option<Reason>,
+}
+
+impl Dial {
+    pub(crate) fn new() -> Self {
+        Self {
+            newest: None,
+            overtaken: Vec::new(),
+            suspects: Vec::new(),
+            tried: Tried::default(),
+            attempts: 0,
+            until: None,
+            next: Millis::default(),
+            failure: None,
+        }
+    }
+
+    /// Goes on until an endpoint has connected and taken the (first part of the) held hello.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &Worker,
+        conn: &Conn,
+        route: &Arc<Route>,
+        client: &TcpStream,
+    ) -> Poll<Result<Attempt, Close>> {
+        if let Some(reason) = conn.asked_to_stop() {
+            return Poll::Ready(Err(conn.close(reason, Blame::Gateway)));
+        }
+        let now = worker.now();
+        let until = *self
+            .until
+            .get_or_insert_with(|| now.after(worker.config().timeouts.dial));
+        let over = loop {
+            if let Some(attempt) = self.poll_pending(cx, conn, now) {
+                self.leave_overtaken(worker);
+                return Poll::Ready(Ok(attempt));
+            }
+            let over = self.attempts == ATTEMPTS || now >= until;
+            if over && self.newest.is_none() && self.overtaken.is_empty() {
+                return Poll::Ready(Err(self.give_up(conn)));
+            }
+            if over || (self.newest.is_some() && now < self.next) {
+                break over;
+            }
+            if self.newest.is_some() && sockets::is_reset(client) {
+                return Poll::Ready(Err(conn.close(Reason::ClientGone, Blame::Downstream)));
+            }
+            if !self.start_next(worker, conn, route, now) {
+                if self.newest.is_none() && self.overtaken.is_empty() {
+                    return Poll::Ready(Err(self.give_up(conn)));
+                }
+                // Nothing else to try: what is pending has its full time.
+                self.attempts = ATTEMPTS;
+            }
+        };
+        self.wake_in_time(worker, conn, over);
+        Poll::Pending
+    }
+
+    /// Whether an endpoint that closes on the hello may still be replaced.
+    pub(crate) fn may_replay(&self) -> bool {
+        self.suspects.len() < REPLAYS
+    }
+
+    /// The endpoint closed on the hello; the next poll tries another one.
+    pub(crate) fn closed_early(&mut self, attempt: Attempt) {
+        self.suspects.push(attempt.choice);
+        self.failure = Some(Reason::UpstreamClosedEarly);
+    }
+
+    /// An endpoint answered the hello, so those that closed on it are to blame; a hostile hello ejects nobody.
+    pub(crate) fn answered(&mut self, now: Millis) {
+        for choice in self.suspects.drain(..) {
+            choice.dial_failed(now);
+        }
+    }
+
+    /// Sees what the pending attempts have come to; gives the first that has the hello.
+    fn poll_pending(&mut self, cx: &mut Context<'_>, conn: &Conn, now: Millis) -> Option<Attempt> {
+        let held = conn.held.borrow();
+        if let Some(mut attempt) = self.newest.take() {
+            match attempt.poll(cx, &held, now) {
+                Poll::Pending => self.newest = Some(attempt),
+                Poll::Ready(Ok(())) => return Some(attempt),
+                Poll::Ready(Err(fault)) => self.fail(attempt, &fault, now),
+            }
+        }
+        let mut at = 0;
+        while at < self.overtaken.len() {
+            match self.overtaken[at].poll(cx, &held, now) {
+                Poll::Pending => at += 1,
+                Poll::Ready(outcome) => {
+                    let attempt = self.overtaken.swap_remove(at);
+                    match outcome {
+                        Ok(()) => {
+                            self.overtaken.extend(self.newest.take());
+                            return Some(attempt);
+                        }
+                        Err(fault) => self.fail(attempt, &fault, now),
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    fn fail(&mut self, attempt: Attempt, fault: &io::Error, now: Millis) {
+        self.failure = Some(failure(fault));
+        if is_early_close(fault) {
+            self.suspects.push(attempt.choice);
+        } else {
+            attempt.choice.dial_failed(now);
+        }
+    }
+
+    /// Starts the next attempt; `false` if there is none to start.
+    fn start_next(
+        &mut self,
+        worker: &Worker,
+        conn: &Conn,
+        route: &Arc<Route>,
+        now: Millis,
+    ) -> bool {
+        let choice = match route.pick(conn.peer.ip(), now, &self.tried) {
+            Ok(choice) => choice,
+            Err(reason) => {
+                self.failure.get_or_insert(reason);
+                return false;
+            }
+        };
+        self.tried.add(&choice);
+        self.attempts += 1;
+        worker.count_dial();
+        let limit = choice
+            .connect_timeout()
+            .unwrap_or_else(|| worker.config().timeouts.connect);
+        let stagger = worker
+            .config()
+            .timeouts
+            .stagger
+            .max(choice.usual_connect() * 2);
+        match connect(choice.address()) {
+            Ok(stream) => {
+                self.overtaken.extend(self.newest.take());
+                self.newest = Some(Attempt {
+                    stream,
+                    choice,
+                    sent: 0,
+                    started: Instant::now(),
+                    until: now.after(limit),
+                });
+                self.next = now.after(stagger);
+            }
+            Err(fault) if is_our_own(&fault) => {
+                self.failure = Some(Reason::DialUnable);
+            }
+            Err(fault) => {
+                choice.dial_failed(now);
+                self.failure = Some(failure(&fault));
+            }
+        }
+        true
+    }
+
+    /// Overtaken attempts go on without the hello, to their own limits: their outcome counts for their endpoints.
+    fn leave_overtaken(&mut self, worker: &Worker) {
+        if !self.overtaken.is_empty() {
+            let attempts = std::mem::take(&mut self.overtaken);
+            tokio::task::spawn_local(see_off(attempts, worker.clock));
+        }
+    }
+
+    fn give_up(&self, conn: &Conn) -> Close {
+        let reason = self.failure.unwrap_or(Reason::DialTimeout);
+        let (stage, blame) = match reason {
+            Reason::NoEndpoint => (Stage::Pick, Blame::Upstream),
+            Reason::Overloaded => (Stage::Pick, Blame::Gateway),
+            Reason::DialUnable => (Stage::Dial, Blame::Gateway),
+            Reason::UpstreamClosedEarly => (Stage::Answer, Blame::Upstream),
+            _ => (Stage::Dial, Blame::Upstream),
+        };
+        conn.enter(stage);
+        conn.close(reason, blame)
+    }
+
+    /// Has the tick wake the connection when the next attempt is due or a pending one is over.
+    fn wake_in_time(&self, worker: &Worker, conn: &Conn, over: bool) {
+        let pending = self.newest.iter().chain(&self.overtaken);
+        let ends = pending.map(|attempt| attempt.until).min();
+        let next = (!over).then_some(self.next);
+        if let Some(when) = ends.into_iter().chain(next).min()
+            && conn.due() != when
+        {
+            worker.wake_at(conn, when);
+        }
+    }
+}
+
+impl Attempt {
+    /// Whether it has connected; if so, the hello goes out at once: a failed connect shows in that same system call.
+    fn poll(&mut self, cx: &mut Context<'_>, hello: &[u8], now: Millis) -> Poll<io::Result<()>> {
+        loop {
+            if self.stream.poll_write_ready(cx)?.is_pending() {
+                if now >= self.until {
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+                return Poll::Pending;
+            }
+            match self.stream.try_write(hello) {
+                Ok(sent) => {
+                    self.sent = sent;
+                    self.choice.connected(self.started.elapsed(), now);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+        }
+    }
+}
+
+/// Waits for attempts that nobody needs any more.
+async fn see_off(attempts: Vec<Attempt>, clock: Clock) {
+    for attempt in attempts {
+        let left = attempt.until.since(clock.now());
+        let outcome = tokio::time::timeout(left, attempt.stream.writable()).await;
+        let connected = matches!(outcome, Ok(Ok(())))
+            && matches!(attempt.stream.take_error(), Ok(None))
+            && attempt.stream.peer_addr().is_ok();
+        if connected {
+            attempt
+                .choice
+                .connected(attempt.started.elapsed(), clock.now());
+        } else {
+            attempt.choice.dial_failed(clock.now());
+        }
+    }
+}
+
+fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    TcpStream::from_std(sockets::connect(address)?)
+}
+
+/// The endpoint had accepted and then closed: not a failure to connect.
+fn is_early_close(fault: &io::Error) -> bool {
+    matches!(
+        fault.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    )
+}
+
+/// Want of descriptors or of local ports: no endpoint is to blame.
+fn is_our_own(fault: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let ours = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+        Errno::ADDRNOTAVAIL,
+        Errno::AGAIN,
+    ];
+    fault
+        .raw_os_error()
+        .is_some_and(|code| ours.iter().any(|e| e.raw_os_error() == code))
+}
+
+fn failure(fault: &io::Error) -> Reason {
+    match fault.kind() {
+        io::ErrorKind::ConnectionRefused => Reason::DialRefused,
+        io::ErrorKind::TimedOut => Reason::DialTimeout,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Reason::UpstreamClosedEarly,
+        _ => Reason::DialUnreachable,
+    }
+}

@@ -1,0 +1,270 @@
+//! What the gateway knows of one dialled address by its own experience: open connections, ejection, ramp, connect time.
+//! It outlives snapshots, is shared by all workers, and never looks at what an API server says.
+
+mod registry;
+
+use std::hash::BuildHasher;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use model::{EndpointKey, OutlierDetection};
+use tokio::sync::mpsc;
+
+pub use self::registry::Hosts;
+use crate::clock::Millis;
+use crate::control::Event;
+use crate::outlier;
+
+/// The state of one dialled address; 80 bytes with the counts of its `Arc`, because there may be a million of them.
+///
+/// A gateway of another network serves many routes with different weights: each route has a `Host` of its own that
+/// counts the open connections of that route, and all of them refer to one `Host` for the health of the address.
+#[derive(Debug)]
+pub struct Host {
+    key: EndpointKey,
+    /// Ejected, ramping or neither, and since or until when: see [`State`].
+    state: AtomicU64,
+    events: mpsc::UnboundedSender<Event>,
+    shared: Option<Arc<Self>>,
+    open: AtomicU32,
+    /// Smoothed connect time in tenths of a millisecond; 0 is unknown.
+    connect: AtomicU16,
+    failures: AtomicU8,
+    ejections: AtomicU8,
+}
+
+/// Whether an address may be picked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// At its full share.
+    Steady,
+    /// Not picked until a connect of our own succeeds, which is tried at this moment.
+    Ejected(Millis),
+    /// Back from an ejection since then.
+    Ramping(Millis),
+    /// New since then, in a service whose policy has a warmup.
+    Warming(Millis),
+}
+
+/// The two uppermost bits of `Host::state` name the state, the others are its moment.
+const TAG: u32 = 62;
+
+impl Host {
+    /// An address that nothing is known of.
+    #[must_use]
+    pub(crate) fn new(key: EndpointKey, events: mpsc::UnboundedSender<Event>) -> Self {
+        Self {
+            key,
+            state: AtomicU64::new(0),
+            events,
+            shared: None,
+            open: AtomicU32::new(0),
+            connect: AtomicU16::new(0),
+            failures: AtomicU8::new(0),
+            ejections: AtomicU8::new(0),
+        }
+    }
+
+    /// A route's own count for a gateway's address; its health is that of `shared`.
+    #[must_use]
+    pub(crate) fn of_route(shared: Arc<Self>) -> Self {
+        Self {
+            shared: Some(Arc::clone(&shared)),
+            ..Self::new(shared.key, shared.events.clone())
+        }
+    }
+
+    /// Where to dial.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.key.0
+    }
+
+    /// What it is known by.
+    #[must_use]
+    pub fn key(&self) -> EndpointKey {
+        self.key
+    }
+
+    /// Whether it is another network's gateway rather than an endpoint.
+    #[must_use]
+    pub fn is_of_gateway(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    /// Open connections, attempts included.
+    #[must_use]
+    pub fn open(&self) -> u32 {
+        self.open.load(Relaxed)
+    }
+
+    /// Its usual connect time, smoothed; zero if it is not known.
+    #[must_use]
+    pub fn usual_connect(&self) -> Duration {
+        Duration::from_micros(u64::from(self.health().connect.load(Relaxed)) * 100)
+    }
+
+    /// Whether it may be picked.
+    #[must_use]
+    pub fn state(&self) -> State {
+        State::unpack(self.health().state.load(Relaxed))
+    }
+
+    /// Whether it is ejected. It stays so after its time until a connect of our own has succeeded.
+    #[must_use]
+    pub fn is_ejected(&self) -> bool {
+        matches!(self.state(), State::Ejected(_))
+    }
+
+    /// Share of its weight that it should get now, percent; 0 while ejected. `warmup` is the window for new addresses.
+    #[must_use]
+    pub(crate) fn share_percent(&self, now: Millis, warmup: Duration) -> u64 {
+        match self.state() {
+            State::Steady => 100,
+            State::Ejected(_) => 0,
+            State::Ramping(since) => outlier::ramp_percent(now.since(since), outlier::RAMP),
+            State::Warming(since) => outlier::ramp_percent(now.since(since), warmup),
+        }
+    }
+
+    /// A dial succeeded, having taken so long.
+    pub fn connected(&self, took: Duration, now: Millis) {
+        let host = self.health();
+        host.failures.store(0, Relaxed);
+        let sample = u16::try_from(took.as_micros() / 100)
+            .unwrap_or(u16::MAX)
+            .max(1);
+        let before = host.connect.load(Relaxed);
+        // An exponential average with 1/8 for the new sample, as TCP smooths its round trip (RFC 6298 section 2.3).
+        let smoothed = match before {
+            0 => sample,
+            _ => u16::try_from((u32::from(before) * 7 + u32::from(sample)).div_ceil(8))
+                .unwrap_or(u16::MAX),
+        };
+        host.connect.store(smoothed, Relaxed);
+        let packed = host.state.load(Relaxed);
+        if let State::Ramping(since) = State::unpack(packed)
+            && outlier::forgets(since, now)
+        {
+            host.ejections.store(0, Relaxed);
+            let _ = host
+                .state
+                .compare_exchange(packed, State::Steady.pack(), Relaxed, Relaxed);
+        }
+    }
+
+    /// A dial failed; the gateway's own numbers decide whether that ejects. [`crate::balance::Choice::dial_failed`]
+    /// honours the numbers of a DestinationRule.
+    pub fn dial_failed(&self, now: Millis) {
+        self.dial_failed_by(&OutlierDetection::default(), now);
+    }
+
+    /// A dial failed; `rule` decides whether that ejects. True if this call ejected it.
+    pub(crate) fn dial_failed_by(&self, rule: &OutlierDetection, now: Millis) -> bool {
+        let host = self.health();
+        let failures = host
+            .failures
+            .fetch_update(Relaxed, Relaxed, |n| Some(n.saturating_add(1)))
+            .unwrap_or_default()
+            .saturating_add(1);
+        if !outlier::ejects(rule, u32::from(failures)) {
+            return false;
+        }
+        let packed = host.state.load(Relaxed);
+        if matches!(State::unpack(packed), State::Ejected(_)) {
+            return false;
+        }
+        let until = now.after(outlier::length(rule, host.ejections.load(Relaxed)));
+        let won = host
+            .state
+            .compare_exchange(packed, State::Ejected(until).pack(), Relaxed, Relaxed)
+            .is_ok();
+        if won {
+            host.count_ejection();
+            // Nobody listens any more only when the process is about to end.
+            let _ = host.events.send(Event::Ejected {
+                key: host.key,
+                until,
+                rule: *rule,
+            });
+        }
+        won
+    }
+
+    /// Our own connect at the end of the ejection failed: the next ejection, twice as long. Its end.
+    pub(crate) fn eject_again(&self, rule: &OutlierDetection, now: Millis) -> Millis {
+        let host = self.health();
+        let until = now.after(outlier::length(rule, host.ejections.load(Relaxed)));
+        host.count_ejection();
+        host.state.store(State::Ejected(until).pack(), Relaxed);
+        until
+    }
+
+    /// Our own connect at the end of the ejection succeeded.
+    pub(crate) fn readmit(&self, now: Millis) {
+        let host = self.health();
+        host.failures.store(0, Relaxed);
+        host.state.store(State::Ramping(now).pack(), Relaxed);
+    }
+
+    /// It is new, in a service that warms up its new endpoints.
+    pub(crate) fn warm_up(&self, now: Millis) {
+        self.health()
+            .state
+            .store(State::Warming(now).pack(), Relaxed);
+    }
+
+    /// One connection more.
+    pub(crate) fn take(&self) {
+        self.open.fetch_add(1, Relaxed);
+    }
+
+    /// One connection less.
+    pub(crate) fn give_back(&self) {
+        self.open.fetch_sub(1, Relaxed);
+    }
+
+    /// What tells this address from others, whichever route it was picked for; two addresses share one with a chance of
+    /// one in four billion.
+    pub(crate) fn fingerprint(&self) -> u32 {
+        let hash = foldhash::fast::FixedState::default().hash_one(self.key);
+        u32::try_from(hash >> 32).unwrap_or(0)
+    }
+
+    fn health(&self) -> &Self {
+        self.shared.as_deref().unwrap_or(self)
+    }
+
+    fn count_ejection(&self) {
+        let _ = self
+            .ejections
+            .fetch_update(Relaxed, Relaxed, |n| Some(n.saturating_add(1)));
+    }
+}
+
+impl State {
+    fn pack(self) -> u64 {
+        let (tag, at) = match self {
+            Self::Steady => (0, Millis(0)),
+            Self::Ejected(at) => (1, at),
+            Self::Ramping(at) => (2, at),
+            Self::Warming(at) => (3, at),
+        };
+        tag << TAG | (at.0 & ((1 << TAG) - 1))
+    }
+
+    fn unpack(packed: u64) -> Self {
+        let at = Millis(packed & ((1 << TAG) - 1));
+        match packed >> TAG {
+            0 => Self::Steady,
+            1 => Self::Ejected(at),
+            2 => Self::Ramping(at),
+            _ => Self::Warming(at),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

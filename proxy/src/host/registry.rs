@@ -1,0 +1,79 @@
+//! Every address that is or was lately in use, once. It is owned by the control task; workers only hold `Arc`s out of it.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use model::EndpointKey;
+use tokio::sync::mpsc;
+
+use super::Host;
+use crate::control::Event;
+
+/// The registry of addresses. Keys stand in the hosts themselves, so that an entry costs one pointer.
+#[derive(Debug)]
+pub struct Hosts {
+    table: HashTable<Arc<Host>>,
+    hasher: RandomState,
+    events: mpsc::UnboundedSender<Event>,
+    /// Sweep when it grows to this: twice of what was in use at the last sweep.
+    sweep_at: usize,
+}
+
+/// A registry this small is not worth a sweep.
+const SMALL: usize = 1024;
+
+impl Hosts {
+    pub(crate) fn new(events: mpsc::UnboundedSender<Event>) -> Self {
+        Self {
+            table: HashTable::new(),
+            hasher: RandomState::default(),
+            events,
+            sweep_at: SMALL,
+        }
+    }
+
+    /// The host of this address, and whether it is new.
+    pub(crate) fn of(&mut self, key: EndpointKey) -> (Arc<Host>, bool) {
+        let hash = self.hasher.hash_one(key);
+        if let Some(host) = self.table.find(hash, |host| host.key() == key) {
+            return (Arc::clone(host), false);
+        }
+        let host = Arc::new(Host::new(key, self.events.clone()));
+        let hasher = &self.hasher;
+        self.table
+            .insert_unique(hash, Arc::clone(&host), |host| hasher.hash_one(host.key()));
+        (host, true)
+    }
+
+    /// The host of this address, if there is one.
+    #[must_use]
+    pub fn find(&self, key: EndpointKey) -> Option<&Arc<Host>> {
+        self.table
+            .find(self.hasher.hash_one(key), |host| host.key() == key)
+    }
+
+    /// How many addresses are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether none is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Forgets addresses that nobody uses once they are as many as those in use. Until then an endpoint that vanishes for
+    /// a while finds its state again; an ejected one is kept until its ejection has ended.
+    pub(crate) fn sweep(&mut self) {
+        if self.table.len() < self.sweep_at {
+            return;
+        }
+        self.table
+            .retain(|host| Arc::strong_count(host) > 1 || host.is_ejected());
+        self.sweep_at = (self.table.len() * 2).max(SMALL);
+    }
+}

@@ -1,0 +1,210 @@
+//! How much at once: open connections of all workers, and of one source. It must not know what a connection does.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+
+use parking_lot::Mutex;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::config::Limits;
+
+/// Descriptors that are not there for connections: runtimes, listeners, logs, the control plane, the reserve.
+const OWN_DESCRIPTORS: usize = 128;
+
+/// Descriptors of a worker that are not there for connections: its listeners, its runtime, its pool of pipes.
+const WORKER_DESCRIPTORS: usize = 80;
+
+/// Clients beyond the limit that are told so at the same time; further ones are just closed.
+const REFUSALS: usize = 256;
+
+/// The gateway's gauges, shared by all workers.
+#[derive(Debug)]
+pub(crate) struct Gauges {
+    /// Open connections of each worker, on cache lines of their own.
+    workers: Vec<Padded>,
+    limit: usize,
+    per_source: Option<(usize, Mutex<HashMap<IpAddr, usize>>)>,
+}
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Padded(AtomicUsize);
+
+/// What is done with a client that was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It is served.
+    Serve,
+    /// It is told that there are too many.
+    Refuse,
+    /// It is closed.
+    Drop,
+}
+
+impl Gauges {
+    pub(crate) fn new(workers: usize, limits: &Limits) -> Self {
+        let limit = limits
+            .connections
+            .unwrap_or_else(|| from_file_limit(raise_file_limit(), workers));
+        Self {
+            workers: (0..workers).map(|_| Padded::default()).collect(),
+            limit,
+            per_source: limits
+                .connections_per_source
+                .map(|limit| (limit, Mutex::default())),
+        }
+    }
+
+    /// Most connections that are served at once.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Open connections now.
+    pub(crate) fn open(&self) -> usize {
+        self.workers.iter().map(|open| open.0.load(Relaxed)).sum()
+    }
+
+    /// Judges a new client; unless it is dropped, it is counted with its source until [`Gauges::leave`].
+    pub(crate) fn enter(&self, source: IpAddr) -> Admission {
+        let open = self.open();
+        if open >= self.limit + REFUSALS {
+            return Admission::Drop;
+        }
+        let mut admission = if open >= self.limit {
+            Admission::Refuse
+        } else {
+            Admission::Serve
+        };
+        if let Some((limit, sources)) = &self.per_source {
+            let mut sources = sources.lock();
+            let count = sources.entry(source).or_insert(0);
+            *count += 1;
+            if *count > *limit {
+                admission = Admission::Refuse;
+            }
+        }
+        admission
+    }
+
+    /// Counts a client to a worker.
+    pub(crate) fn assign(&self, worker: usize) {
+        self.workers[worker].0.fetch_add(1, Relaxed);
+    }
+
+    /// A connection of this worker is over.
+    pub(crate) fn leave(&self, worker: usize, source: IpAddr) {
+        self.workers[worker].0.fetch_sub(1, Relaxed);
+        if let Some((_, sources)) = &self.per_source {
+            let mut sources = sources.lock();
+            if let Some(count) = sources.get_mut(&source) {
+                *count -= 1;
+                if *count == 0 {
+                    sources.remove(&source);
+                }
+            }
+        }
+    }
+
+    /// The worker that should serve a client accepted by `this` one: itself, unless it has more than 1.25 times the open
+    /// connections of the least loaded and 2 more.
+    pub(crate) fn place(&self, this: usize) -> usize {
+        let load = |at: usize| self.workers[at].0.load(Relaxed);
+        let least = (0..self.workers.len())
+            .min_by_key(|at| load(*at))
+            .unwrap_or(this);
+        let (own, low) = (load(this), load(least));
+        if own * 4 > low * 5 && own > low + 2 {
+            least
+        } else {
+            this
+        }
+    }
+}
+
+/// Raises the soft limit of descriptors to the hard one, as every server of many connections does; gives what holds.
+fn raise_file_limit() -> usize {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    let holds = if setrlimit(Resource::Nofile, raised).is_ok() {
+        maximum
+    } else {
+        current
+    };
+    holds.map_or(1 << 20, |limit| usize::try_from(limit).unwrap_or(1 << 20))
+}
+
+/// Two descriptors for each connection.
+fn from_file_limit(files: usize, workers: usize) -> usize {
+    (files.saturating_sub(OWN_DESCRIPTORS + workers * WORKER_DESCRIPTORS) / 2).max(16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gauges(workers: usize, connections: usize, per_source: Option<usize>) -> Gauges {
+        let limits = Limits {
+            connections: Some(connections),
+            connections_per_source: per_source,
+            ..Limits::default()
+        };
+        Gauges::new(workers, &limits)
+    }
+
+    const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn beyond_the_limit_clients_are_refused_then_dropped() {
+        let gauges = gauges(1, 2, None);
+        let mut seen = Vec::new();
+        for _ in 0..2 + REFUSALS + 1 {
+            let admission = gauges.enter(SOURCE);
+            if admission != Admission::Drop {
+                gauges.assign(0);
+            }
+            seen.push(admission);
+        }
+        assert_eq!(
+            seen[..3],
+            [Admission::Serve, Admission::Serve, Admission::Refuse]
+        );
+        assert_eq!(seen.last(), Some(&Admission::Drop));
+    }
+
+    #[test]
+    fn one_source_cannot_take_all() {
+        let gauges = gauges(1, 100, Some(1));
+        assert_eq!(gauges.enter(SOURCE), Admission::Serve);
+        gauges.assign(0);
+        assert_eq!(gauges.enter(SOURCE), Admission::Refuse);
+        gauges.assign(0);
+        gauges.leave(0, SOURCE);
+        gauges.leave(0, SOURCE);
+        assert_eq!(gauges.enter(SOURCE), Admission::Serve);
+    }
+
+    /// Design section 5: more than 1.25 times the least loaded, and 2 more.
+    #[test]
+    fn work_is_handed_over_when_it_is_uneven() {
+        for (own, other, handed) in [
+            (0, 0, false),
+            (2, 0, false),
+            (3, 0, true),
+            (12, 10, false),
+            (13, 10, true),
+            (125, 100, false),
+            (126, 100, true),
+        ] {
+            let gauges = gauges(2, 1_000, None);
+            (0..own).for_each(|_| gauges.assign(0));
+            (0..other).for_each(|_| gauges.assign(1));
+            assert_eq!(gauges.place(0) == 1, handed, "{own} against {other}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The accept stage: takes clients from a worker's listener and gives each to the worker that should serve it. It must not
+//! read a byte of theirs.
+
+use std::fs::File;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, acceptfrom_with};
+use tokio::io::unix::AsyncFd;
+
+use crate::limits::Admission;
+use crate::worker::Worker;
+
+/// Most clients that are taken before those already there get a turn.
+const BATCH: usize = 64;
+
+/// How long nothing is accepted after the kernel had no descriptor or memory for another client.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts until the task is dropped.
+pub(crate) async fn accept(worker: Rc<Worker>, listener: TcpListener, index: u16) {
+    #[expect(
+        deprecated,
+        reason = "new() is deprecated for types whose descriptor can change; a listener owns its one. Its successor is unsafe"
+    )]
+    let listener = match AsyncFd::new(listener) {
+        Ok(listener) => listener,
+        Err(fault) => {
+            tracing::error!(%fault, "a listener could not be registered with its worker and accepts nothing");
+            return;
+        }
+    };
+    let mut reserve = Reserve::new();
+    loop {
+        let Ok(mut ready) = listener.readable().await else {
+            return;
+        };
+        let mut pause = false;
+        for _ in 0..BATCH {
+            match accept_one(listener.get_ref()) {
+                Ok((socket, peer)) => admit(&worker, socket, peer, index),
+                Err(Errno::AGAIN) => {
+                    ready.clear_ready();
+                    break;
+                }
+                // The client gave up while it was queued, or the call was interrupted: the next one.
+                Err(Errno::CONNABORTED | Errno::INTR | Errno::PROTO) => {}
+                Err(Errno::MFILE | Errno::NFILE) => {
+                    worker.count_without_descriptor();
+                    reserve.turn_one_away(listener.get_ref());
+                    pause = true;
+                    break;
+                }
+                Err(fault) => {
+                    tracing::warn!(fault = %io::Error::from(fault), "accepting failed; trying again in {PAUSE:?}");
+                    pause = true;
+                    break;
+                }
+            }
+        }
+        drop(ready);
+        if pause {
+            tokio::time::sleep(PAUSE).await;
+        } else {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn admit(worker: &Rc<Worker>, socket: TcpStream, peer: SocketAddr, listener: u16) {
+    let gauges = worker.gauges();
+    let admission = gauges.enter(peer.ip());
+    match admission {
+        Admission::Drop => worker.count_dropped(),
+        Admission::Refuse => {
+            gauges.assign(worker.index);
+            Worker::start(worker, socket, peer, listener, admission);
+        }
+        Admission::Serve => {
+            let place = gauges.place(worker.index);
+            gauges.assign(place);
+            if place == worker.index {
+                Worker::start(worker, socket, peer, listener, admission);
+            } else {
+                worker.hand_over(place, socket, peer, listener);
+            }
+        }
+    }
+}
+
+fn accept_one(listener: &TcpListener) -> Result<(TcpStream, SocketAddr), Errno> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (socket, peer) = acceptfrom_with(listener, flags)?;
+    let peer = peer
+        .and_then(|any| SocketAddr::try_from(any).ok())
+        .ok_or(Errno::CONNABORTED)?;
+    // A client of the other family on a `[::]` listener is known by its own address.
+    Ok((
+        socket.into(),
+        SocketAddr::new(peer.ip().to_canonical(), peer.port()),
+    ))
+}
+
+/// A descriptor kept back, so that a client can be taken and closed when there is none left: it learns that at once,
+/// instead of waiting in a queue that nobody can empty.
+struct Reserve(Option<File>);
+
+impl Reserve {
+    fn new() -> Self {
+        Self(File::open("/dev/null").ok())
+    }
+
+    fn turn_one_away(&mut self, listener: &TcpListener) {
+        self.0 = None;
+        drop(accept_one(listener));
+        self.0 = File::open("/dev/null").ok();
+    }
+}

@@ -1,0 +1,299 @@
+//! One direction of a relay: from a socket to another. It must not know which is the client's.
+
+use std::cell::Cell;
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use tokio::net::TcpStream;
+
+use super::buffers::Buffer;
+use super::pipes::Pipe;
+use super::{Shared, copy, fault_of, splice};
+
+/// A read of so many bytes speaks for a stream.
+const FULL: usize = 32 << 10;
+
+/// So many of them in a row prove it.
+const PROOF: u8 = 2;
+
+/// One direction.
+#[derive(Debug)]
+pub(super) struct Direction {
+    waiting: Option<Buffer>,
+    pipe: Option<Pipe>,
+    full_reads: u8,
+    /// The kernel would not splice these sockets.
+    copy_only: bool,
+    /// Bytes have moved since somebody asked.
+    moved: bool,
+    state: State,
+}
+
+/// How far a direction has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// More may come.
+    Open,
+    /// Nothing more comes; what is there is still to be delivered.
+    Ended,
+    /// All is delivered; the other side has not been told.
+    Delivered,
+    /// Nothing is left to do.
+    Over,
+}
+
+/// What one poll came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Nothing can move now, or nothing is left to.
+    Waits,
+    /// The turn is over.
+    Moved,
+    /// The source failed; what came from it before is delivered.
+    ReadFault(Fault),
+    /// The sink failed; this direction is over.
+    WriteFault(Fault),
+}
+
+/// What a look at the source came to.
+enum Taken {
+    /// Bytes.
+    More,
+    /// Its end.
+    End,
+    /// Bytes that the sink refused.
+    Refused(io::Error),
+}
+
+/// What one poll of a direction works with.
+pub(super) struct Lane<'a> {
+    pub(super) from: &'a mut TcpStream,
+    pub(super) to: &'a mut TcpStream,
+    pub(super) shared: &'a Shared,
+    /// Whether bytes of ours wait for the source, which tells a stalled peer from one that is gone.
+    pub(super) peer_waits: bool,
+    /// Bytes handed to the sink.
+    pub(super) count: &'a Cell<u64>,
+    /// What is left of the turn.
+    pub(super) budget: &'a mut usize,
+}
+
+/// What was wrong with a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The peer reset the connection.
+    Reset,
+    /// The peer did not answer in time; `waiting`: bytes of ours wait for it.
+    Timeout {
+        /// Whether this relay holds bytes for it.
+        waiting: bool,
+    },
+    /// Anything else.
+    Other,
+}
+
+impl Direction {
+    /// A direction that first delivers `waiting`.
+    pub(super) fn new(waiting: Option<Buffer>) -> Self {
+        Self {
+            waiting,
+            pipe: None,
+            full_reads: 0,
+            copy_only: false,
+            moved: false,
+            state: State::Open,
+        }
+    }
+
+    /// Moves bytes until nothing can move or the turn's budget is used up.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, mut lane: Lane<'_>) -> Step {
+        let mut step = Step::Waits;
+        while matches!(self.state, State::Open | State::Ended) {
+            match self.deliver(cx, &mut lane) {
+                Poll::Pending => return step,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return self.sink_failed(step, &error, lane.shared),
+            }
+            if self.state == State::Ended {
+                self.state = State::Delivered;
+                break;
+            }
+            if *lane.budget == 0 {
+                return Step::Moved;
+            }
+            match self.take_more(cx, &mut lane) {
+                Poll::Pending => return step,
+                Poll::Ready(Ok(Taken::More)) => {}
+                Poll::Ready(Ok(Taken::End)) => self.state = State::Ended,
+                Poll::Ready(Ok(Taken::Refused(error))) => {
+                    return self.sink_failed(step, &error, lane.shared);
+                }
+                Poll::Ready(Err(error)) => {
+                    step = Step::ReadFault(fault_of(&error, lane.peer_waits));
+                    self.state = State::Ended;
+                }
+            }
+        }
+        if self.state == State::Delivered {
+            self.rest(lane.shared);
+        }
+        step
+    }
+
+    /// The sink takes nothing more. If the source had failed before, that is the fault that counts.
+    fn sink_failed(&mut self, before: Step, error: &io::Error, shared: &Shared) -> Step {
+        self.abandon(shared);
+        match before {
+            Step::ReadFault(_) => before,
+            _ => Step::WriteFault(fault_of(error, true)),
+        }
+    }
+
+    /// Whether nothing is left to do.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.state, State::Delivered | State::Over)
+    }
+
+    /// Whether bytes wait for the sink.
+    pub(super) fn waits(&self) -> bool {
+        self.waiting.is_some() || self.pipe.as_ref().is_some_and(|pipe| pipe.held() > 0)
+    }
+
+    /// Once, when everything is delivered: the sink can be told.
+    pub(super) fn take_finished(&mut self) -> bool {
+        let finished = self.state == State::Delivered;
+        if finished {
+            self.state = State::Over;
+        }
+        finished
+    }
+
+    /// Ends it, and drops what could not be delivered.
+    pub(super) fn abandon(&mut self, shared: &Shared) {
+        self.state = State::Over;
+        if let Some(buffer) = self.waiting.take() {
+            shared.buffers.give_back(buffer);
+        }
+        if let Some(pipe) = self.pipe.take() {
+            shared.pipes.give_back(pipe);
+        }
+    }
+
+    /// Whether it has a pipe.
+    pub(super) fn has_pipe(&self) -> bool {
+        self.pipe.is_some()
+    }
+
+    /// Whether bytes have moved since this was asked last.
+    pub(super) fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// Gives an empty pipe back.
+    pub(super) fn rest(&mut self, shared: &Shared) {
+        if let Some(pipe) = self.pipe.take_if(|pipe| pipe.held() == 0) {
+            shared.pipes.give_back(pipe);
+            self.full_reads = 0;
+        }
+    }
+
+    /// Writes what waits, until nothing does.
+    fn deliver(&mut self, cx: &mut Context<'_>, lane: &mut Lane<'_>) -> Poll<io::Result<()>> {
+        while let Some(buffer) = &mut self.waiting {
+            let n = ready!(copy::write(cx, lane.to, buffer.rest()))?;
+            buffer.advance(n);
+            self.moved = true;
+            lane.tally(n);
+            if buffer.rest().is_empty()
+                && let Some(buffer) = self.waiting.take()
+            {
+                lane.shared.buffers.give_back(buffer);
+            }
+        }
+        while let Some(pipe) = self.pipe.as_mut().filter(|pipe| pipe.held() > 0) {
+            let n = match ready!(splice::drain(cx, pipe, lane.to)) {
+                Err(error) if cannot_splice(&error) => {
+                    return Poll::Ready(self.unpipe(lane.shared));
+                }
+                moved => moved?,
+            };
+            self.moved = true;
+            lane.tally(n);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes more from the source. The error is the source's.
+    fn take_more(&mut self, cx: &mut Context<'_>, lane: &mut Lane<'_>) -> Poll<io::Result<Taken>> {
+        if let Some(pipe) = &mut self.pipe {
+            match ready!(splice::fill(cx, lane.from, pipe, *lane.budget)) {
+                Err(error) if cannot_splice(&error) => {
+                    self.copy_only = true;
+                    self.rest(lane.shared);
+                }
+                Ok(0) => return Poll::Ready(Ok(Taken::End)),
+                moved => return Poll::Ready(moved.map(|_| Taken::More)),
+            }
+        }
+        let mut scratch = lane.shared.scratch();
+        let n = ready!(copy::read(cx, lane.from, &mut scratch, *lane.budget))?;
+        if n == 0 {
+            return Poll::Ready(Ok(Taken::End));
+        }
+        // Most of the time the sink takes all of it, and nothing has to be kept.
+        let taken = match copy::write(cx, lane.to, &scratch[..n]) {
+            Poll::Ready(Ok(taken)) => taken,
+            Poll::Ready(Err(error)) => return Poll::Ready(Ok(Taken::Refused(error))),
+            Poll::Pending => 0,
+        };
+        self.moved = true;
+        lane.tally(taken);
+        if taken < n {
+            self.waiting = Some(lane.shared.buffers.keep(&scratch[taken..n]));
+        }
+        self.full_reads = if n >= FULL {
+            self.full_reads.saturating_add(1)
+        } else {
+            0
+        };
+        if self.full_reads >= PROOF && !self.copy_only {
+            self.full_reads = 0;
+            self.pipe = lane.shared.pipes.take();
+        }
+        Poll::Ready(Ok(Taken::More))
+    }
+
+    /// Back to copying, with what the pipe held.
+    fn unpipe(&mut self, shared: &Shared) -> io::Result<()> {
+        self.copy_only = true;
+        let Some(mut pipe) = self.pipe.take() else {
+            return Ok(());
+        };
+        let mut bytes = vec![0; pipe.held()];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            let n = rustix::io::read(pipe.read_end(), &mut bytes[filled..])?;
+            if n == 0 {
+                break;
+            }
+            filled += n;
+        }
+        pipe.drained(filled);
+        shared.pipes.give_back(pipe);
+        self.waiting = Some(shared.buffers.keep(&bytes[..filled]));
+        Ok(())
+    }
+}
+
+impl Lane<'_> {
+    fn tally(&mut self, moved: usize) {
+        let count = self.count.get() + u64::try_from(moved).unwrap_or(0);
+        self.count.set(count);
+        *self.budget = self.budget.saturating_sub(moved);
+    }
+}
+
+/// The kernel's word for "not between these two".
+fn cannot_splice(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidInput
+}

@@ -1,0 +1,190 @@
+//! The data path as a whole: binds, starts the workers and the control task, and stops them. It must not know where
+//! snapshots come from.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
+
+use model::Snapshot;
+use parking_lot::Mutex;
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::control::{Control, Progress};
+use crate::limits::Gauges;
+use crate::sockets;
+use crate::stats::{Stats, Totals, total};
+use crate::table::Tables;
+use crate::worker::{self, Bound, Message, Shared};
+
+/// A running data path.
+#[derive(Debug)]
+pub struct Proxy {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<io::Result<()>>>>,
+    control: tokio::task::JoinHandle<()>,
+    progress: Arc<Progress>,
+}
+
+impl Proxy {
+    /// Binds every listener and starts to serve. Needs a tokio runtime, on which the control task runs; the workers have
+    /// their own threads and runtimes.
+    ///
+    /// # Errors
+    /// When an address cannot be bound (the error names it) or a thread cannot be started.
+    pub fn start(config: Config, snapshots: watch::Receiver<Arc<Snapshot>>) -> io::Result<Self> {
+        let workers = config.workers.max(1);
+        let mut bound = Vec::new();
+        let mut sockets: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
+        for listener in &config.listeners {
+            let (address, all) = sockets::listen(listener.address, workers, &config.timeouts)
+                .map_err(|fault| cannot_bind(listener.address, &fault))?;
+            bound.push(Bound {
+                address,
+                role: listener.role,
+            });
+            for (of_worker, socket) in sockets.iter_mut().zip(all) {
+                of_worker.push(socket);
+            }
+        }
+        let clock = Clock::start();
+        let own = bound.iter().map(|b| b.address).collect();
+        let (control, tables) = Control::new(&config, own, clock);
+        let (outboxes, inboxes): (Vec<_>, Vec<_>) =
+            (0..workers).map(|_| unbounded_channel()).unzip();
+        let shared = Arc::new(Shared {
+            gauges: Gauges::new(workers, &config.limits),
+            config,
+            listeners: bound,
+            tables,
+            stats: (0..workers).map(|_| Stats::new()).collect(),
+            clock,
+            inboxes: outboxes,
+        });
+        let progress = control.progress().clone();
+        let control = tokio::spawn(control.run(snapshots));
+        let threads = (0..)
+            .zip(sockets.into_iter().zip(inboxes))
+            .map(|(index, (listeners, inbox))| {
+                let shared = shared.clone();
+                std::thread::Builder::new()
+                    .name(format!("worker-{index}"))
+                    .spawn(move || worker::run(index, shared, listeners, inbox))
+            })
+            .collect::<io::Result<Vec<_>>>()?;
+        let threads = Mutex::new(threads);
+        Ok(Self {
+            shared,
+            threads,
+            control,
+            progress,
+        })
+    }
+
+    /// The listeners as they were bound, in the order of the configuration.
+    #[must_use]
+    pub fn bound(&self) -> &[Bound] {
+        &self.shared.listeners
+    }
+
+    /// The route tables in force.
+    #[must_use]
+    pub fn tables(&self) -> &Arc<Tables> {
+        &self.shared.tables
+    }
+
+    /// Open connections now.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.shared.gauges.open()
+    }
+
+    /// Most connections that are served at once.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.shared.gauges.limit()
+    }
+
+    /// What the workers have counted so far.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        total(&self.shared.stats)
+    }
+
+    /// Version of the snapshot that the routes follow.
+    #[must_use]
+    pub fn snapshot_version(&self) -> u64 {
+        self.progress.snapshot.load(Relaxed)
+    }
+
+    /// Ejections so far.
+    #[must_use]
+    pub fn ejections(&self) -> u64 {
+        self.progress.ejections.load(Relaxed)
+    }
+
+    /// Addresses that are ejected now.
+    #[must_use]
+    pub fn ejected(&self) -> u64 {
+        self.progress.ejected.load(Relaxed)
+    }
+
+    /// Dials that were begun so far.
+    #[must_use]
+    pub fn dials(&self) -> u64 {
+        self.shared.stats.iter().map(Stats::dials).sum()
+    }
+
+    /// Accepts nothing more; what is open goes on.
+    pub fn close_listeners(&self) {
+        self.tell(|| Message::CloseListeners);
+    }
+
+    /// Ends every connection and waits for the workers.
+    pub async fn stop(&self) {
+        self.tell(|| Message::Stop);
+        let threads = std::mem::take(&mut *self.threads.lock());
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                if !matches!(thread.join(), Ok(Ok(()))) {
+                    tracing::error!("a worker ended with an error");
+                }
+            }
+        });
+        let _ = joined.await;
+    }
+
+    fn tell(&self, message: impl Fn() -> Message) {
+        for inbox in &self.shared.inboxes {
+            // A worker that is gone needs no telling.
+            let _ = inbox.send(message());
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.tell(|| Message::Stop);
+        self.control.abort();
+    }
+}
+
+fn cannot_bind(address: std::net::SocketAddr, fault: &io::Error) -> io::Error {
+    let hint = match fault.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; another process listens there: stop it, or choose another address"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need CAP_NET_BIND_SERVICE: choose a higher one"
+        }
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        _ => "",
+    };
+    io::Error::new(
+        fault.kind(),
+        format!("cannot listen on {address}: {fault}{hint}"),
+    )
+}

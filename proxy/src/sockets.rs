@@ -1,0 +1,103 @@
+//! Sockets and their options: what is asked of the kernel, in one place. Nothing here knows what the bytes are.
+
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream as StdTcpStream};
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::TcpStream;
+
+use crate::config::Timeouts;
+
+/// Connections that have not been accepted yet; the kernel caps it at `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// A connection older than this is worth the system calls that set up its upstream's keepalive.
+pub(crate) const SETTLED: Duration = Duration::from_secs(1);
+
+/// One listener for each worker, all on one address. The first bind is exclusive, so that a second gateway on the same
+/// address fails loudly instead of taking half of its connections; only then is the address opened to the other workers.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub(crate) fn listen(
+    address: SocketAddr,
+    workers: usize,
+    timeouts: &Timeouts,
+) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+    let first = listener(address, timeouts)?;
+    first.bind(&address.into())?;
+    first.set_reuse_port(true)?;
+    first.listen(BACKLOG)?;
+    let first = TcpListener::from(first);
+    let bound = first.local_addr()?;
+    let mut listeners = vec![first];
+    for _ in 1..workers {
+        let next = listener(address, timeouts)?;
+        next.set_reuse_port(true)?;
+        next.bind(&bound.into())?;
+        next.listen(BACKLOG)?;
+        listeners.push(next.into());
+    }
+    Ok((bound, listeners))
+}
+
+/// What is set here is inherited by every accepted socket, and costs it no system call.
+fn listener(address: SocketAddr, timeouts: &Timeouts) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if let SocketAddr::V6(v6) = address {
+        // The wildcard listens on both families, whatever net.ipv6.bindv6only says.
+        socket.set_only_v6(*v6.ip() != Ipv6Addr::UNSPECIFIED)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    set_keep_alive(SockRef::from(&socket), timeouts)?;
+    Ok(socket)
+}
+
+/// Begins to connect. NODELAY at once (the second flight of a handshake must not wait for an ACK); the rest later, see
+/// [`keep_alive`].
+///
+/// # Errors
+/// When the kernel refuses at once: no descriptor, no local port, no route.
+pub(crate) fn connect(address: SocketAddr) -> io::Result<StdTcpStream> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(socket.into()),
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+/// Keepalive and user timeout for the upstream leg. A socket that fails here is about to fail anyway.
+pub(crate) fn keep_alive(socket: &TcpStream, timeouts: &Timeouts) {
+    let _ = set_keep_alive(SockRef::from(socket), timeouts);
+}
+
+fn set_keep_alive(socket: SockRef<'_>, timeouts: &Timeouts) -> io::Result<()> {
+    let keepalive = TcpKeepalive::new()
+        .with_time(timeouts.keepalive)
+        .with_interval(timeouts.keepalive_interval);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(timeouts.user))
+}
+
+/// Whether the peer has reset the connection. Costs a system call, so it is asked only while something is slow.
+pub(crate) fn is_reset(socket: &TcpStream) -> bool {
+    let mut byte = [std::mem::MaybeUninit::uninit()];
+    match SockRef::from(socket).peek(&mut byte) {
+        Ok(_) => false,
+        Err(fault) => fault.kind() != io::ErrorKind::WouldBlock,
+    }
+}

@@ -1,0 +1,242 @@
+//! Server name -> route. It must not choose endpoints, and no match never falls through to anything.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+
+use arc_swap::{ArcSwap, Guard};
+use foldhash::fast::RandomState;
+use hashbrown::{HashMap, HashSet};
+use model::Hostname;
+use tokio::sync::mpsc;
+
+use crate::balance::{Balancer, Choice, Tried};
+use crate::clock::Millis;
+use crate::close::Reason;
+use crate::config::Role;
+use crate::control::Event;
+use crate::sni::parse_mesh_name;
+
+/// One name's way to endpoints. It lives as long as the name exists; a change of endpoints swaps its balancer and nothing
+/// else.
+#[derive(Debug)]
+pub struct Route {
+    /// The name, as a mesh name (`outbound_.5000_._.hello.default.svc.cluster.local`).
+    pub name: Arc<str>,
+    /// The service it leads to.
+    pub service: Hostname,
+    /// The service port.
+    pub port: u16,
+    /// The subset; empty for all endpoints.
+    pub subset: Arc<str>,
+    /// The view it belongs to.
+    pub role: Role,
+    pub(crate) balancer: ArcSwap<Balancer>,
+    pub(crate) open: AtomicU32,
+    pub(crate) turn: AtomicU32,
+    dirty: AtomicBool,
+    events: mpsc::UnboundedSender<Event>,
+}
+
+/// Every name that is routed. Immutable; replaced when the set of names changes.
+#[derive(Debug, Default)]
+pub struct RouteTable {
+    pub(crate) names: HashMap<Box<str>, Views, RandomState>,
+    pub(crate) hosts: HashSet<Box<str>, RandomState>,
+    pub(crate) passthrough: HashMap<Box<str>, Vec<Passthrough>, RandomState>,
+}
+
+/// The routes of one mesh name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Views {
+    pub(crate) inbound: Option<Arc<Route>>,
+    pub(crate) outbound: Option<Arc<Route>>,
+}
+
+/// One passthrough rule of a name; a name that begins with `*.` is kept as it stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Passthrough {
+    /// The listener's port; `None` for any.
+    pub(crate) port: Option<u16>,
+    /// Cumulative weights.
+    pub(crate) to: Vec<(u32, Arc<Route>)>,
+}
+
+/// The table in force, shared by all workers.
+#[derive(Debug, Default)]
+pub struct Tables {
+    current: ArcSwap<RouteTable>,
+}
+
+impl Tables {
+    /// The table in force. No lock.
+    pub fn load(&self) -> Guard<Arc<RouteTable>> {
+        self.current.load()
+    }
+
+    pub(crate) fn store(&self, table: RouteTable) {
+        self.current.store(Arc::new(table));
+    }
+}
+
+impl RouteTable {
+    /// The route of a server name (normalised: lower case, no trailing dot) on a listener.
+    ///
+    /// # Errors
+    /// The reason why there is none.
+    pub fn find(&self, role: Role, port: u16, name: &str) -> Result<&Arc<Route>, Reason> {
+        let found = match role {
+            Role::Inbound => self
+                .names
+                .get(name)
+                .and_then(|views| views.inbound.as_ref()),
+            Role::Outbound => self
+                .names
+                .get(name)
+                .and_then(|views| views.outbound.as_ref()),
+            Role::Passthrough => return self.find_plain(port, name),
+        };
+        found.ok_or_else(|| self.why_not(name))
+    }
+
+    /// Every route, in no particular order.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        let views = self.names.values();
+        let mesh = views.flat_map(|views| views.inbound.iter().chain(&views.outbound));
+        let rules = self.passthrough.values().flatten();
+        mesh.chain(rules.flat_map(|rule| rule.to.iter().map(|(_, route)| route)))
+    }
+
+    /// The exact name, then the longest suffix.
+    fn find_plain(&self, port: u16, name: &str) -> Result<&Arc<Route>, Reason> {
+        let rule = |name: &str| {
+            let rules = self.passthrough.get(name)?.iter();
+            rules
+                .clone()
+                .find(|rule| rule.port.is_none_or(|wanted| wanted == port))
+        };
+        if let Some(rule) = rule(name) {
+            return rule.choose().ok_or(Reason::NoEndpoint);
+        }
+        let mut wildcard = [0_u8; 256];
+        wildcard[0] = b'*';
+        for (dot, _) in name.match_indices('.') {
+            let suffix = &name.as_bytes()[dot..];
+            let Some(space) = wildcard.get_mut(1..=suffix.len()) else {
+                continue;
+            };
+            space.copy_from_slice(suffix);
+            let pattern = std::str::from_utf8(&wildcard[..=suffix.len()]).unwrap_or_default();
+            if let Some(rule) = rule(pattern) {
+                return rule.choose().ok_or(Reason::NoEndpoint);
+            }
+        }
+        Err(Reason::UnknownService)
+    }
+
+    /// Worked out only when a name was not found.
+    fn why_not(&self, name: &str) -> Reason {
+        let Some(mesh) = parse_mesh_name(name) else {
+            return Reason::NotMeshName;
+        };
+        if !self.hosts.contains(mesh.host) {
+            return Reason::UnknownService;
+        }
+        let whole = mesh_name(mesh.port, "", mesh.host);
+        if self.names.contains_key(whole.as_str()) {
+            Reason::UnknownSubset
+        } else {
+            Reason::UnknownPort
+        }
+    }
+}
+
+impl Passthrough {
+    fn choose(&self) -> Option<&Arc<Route>> {
+        let (total, _) = self.to.last()?;
+        if *total == 0 {
+            return None;
+        }
+        let at = fastrand::u32(0..*total);
+        let index = self.to.partition_point(|(upto, _)| *upto <= at);
+        self.to.get(index).map(|(_, route)| route)
+    }
+}
+
+impl Route {
+    pub(crate) fn new(
+        service: Hostname,
+        port: u16,
+        subset: Arc<str>,
+        role: Role,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Self {
+        Self {
+            name: mesh_name(port, &subset, service.as_str()).into(),
+            service,
+            port,
+            subset,
+            role,
+            balancer: ArcSwap::default(),
+            open: AtomicU32::new(0),
+            turn: AtomicU32::new(0),
+            dirty: AtomicBool::new(false),
+            events,
+        }
+    }
+
+    /// An endpoint or gateway to dial that is not among those tried. No lock and, at the first attempt, no allocation.
+    ///
+    /// # Errors
+    /// `Overloaded` beyond the service's own limit, `NoEndpoint` when nothing usable is left.
+    pub fn pick(
+        self: &Arc<Self>,
+        source: IpAddr,
+        now: Millis,
+        tried: &Tried,
+    ) -> Result<Choice, Reason> {
+        let balancer = self.balancer.load();
+        let over = |limit: u32| self.open.load(Relaxed) >= limit;
+        if tried.is_empty() && balancer.policy.max_connections.is_some_and(over) {
+            return Err(Reason::Overloaded);
+        }
+        let mut rng = fastrand::Rng::with_seed(fastrand::u64(..));
+        let drawn = if tried.is_empty() {
+            balancer.draw(self, source, now, &mut rng)
+        } else {
+            None
+        };
+        let (slot, tier) = drawn
+            .or_else(|| balancer.next(tried, &mut rng))
+            .ok_or(Reason::NoEndpoint)?;
+        Ok(Choice::take(self, &slot.host, &slot.origin, tier))
+    }
+
+    /// Open connections, attempts included.
+    #[must_use]
+    pub fn open(&self) -> u32 {
+        self.open.load(Relaxed)
+    }
+
+    /// What it picks from at present.
+    pub fn balancer(&self) -> Guard<Arc<Balancer>> {
+        self.balancer.load()
+    }
+
+    /// Has the control task compile it again, because a host was ejected; told once until that is done.
+    pub(crate) fn mark_dirty(self: &Arc<Self>) {
+        if !self.dirty.swap(true, Relaxed) {
+            // Nobody listens any more only when the data path is stopping.
+            let _ = self.events.send(Event::Dirty(self.clone()));
+        }
+    }
+
+    pub(crate) fn clear_dirty(&self) {
+        self.dirty.store(false, Relaxed);
+    }
+}
+
+/// The name as it stands in a server name, lower case as Envoy compares it.
+pub(crate) fn mesh_name(port: u16, subset: &str, host: &str) -> String {
+    format!("outbound_.{port}_.{subset}_.{host}").to_ascii_lowercase()
+}

@@ -1,0 +1,324 @@
+//! A worker: one thread, one runtime, its own listeners and connections. Nothing of it is shared with another worker but
+//! gauges and the route table; it must not know what a connection does.
+
+mod conns;
+mod held;
+
+use std::cell::{Cell, RefCell};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+
+use self::conns::Conns;
+use self::held::Holding;
+use crate::clock::{Clock, Millis};
+use crate::close::{Blame, Close, Reason, Stage};
+use crate::config::{Config, Role};
+use crate::conn::{self, Conn};
+use crate::limits::{Admission, Gauges};
+use crate::listener;
+use crate::relay;
+use crate::stats::Stats;
+use crate::table::{Route, Tables};
+use crate::tick::{TICK, Wheel};
+
+/// A listener as it was bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// The address, with the port that was given.
+    pub address: SocketAddr,
+    /// What it is for.
+    pub role: Role,
+}
+
+/// What all workers share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) listeners: Vec<Bound>,
+    pub(crate) gauges: Gauges,
+    pub(crate) tables: Arc<Tables>,
+    pub(crate) stats: Vec<Stats>,
+    pub(crate) clock: Clock,
+    pub(crate) inboxes: Vec<UnboundedSender<Message>>,
+}
+
+/// What a worker is told from outside.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// A client that another worker accepted.
+    Serve {
+        socket: TcpStream,
+        peer: SocketAddr,
+        listener: u16,
+    },
+    /// Accept nothing more.
+    CloseListeners,
+    /// End every connection and then the worker.
+    Stop,
+}
+
+/// One worker.
+pub(crate) struct Worker {
+    /// Which one it is.
+    pub(crate) index: usize,
+    /// The relay's buffers and pipes.
+    pub(crate) relay: Rc<relay::Shared>,
+    /// The gateway's clock.
+    pub(crate) clock: Clock,
+    shared: Arc<Shared>,
+    now: Cell<Millis>,
+    conns: RefCell<Conns>,
+    holding: RefCell<Holding>,
+    wheel: RefCell<Wheel>,
+}
+
+/// Runs a worker on the calling thread until it is told to stop.
+pub(crate) fn run(
+    index: usize,
+    shared: Arc<Shared>,
+    listeners: Vec<TcpListener>,
+    inbox: UnboundedReceiver<Message>,
+) -> std::io::Result<()> {
+    let runtime = Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build_local(LocalOptions::default())?;
+    runtime.block_on(async {
+        let worker = Rc::new(Worker::new(index, shared));
+        work(worker, listeners, inbox).await;
+    });
+    Ok(())
+}
+
+async fn work(
+    worker: Rc<Worker>,
+    listeners: Vec<TcpListener>,
+    mut inbox: UnboundedReceiver<Message>,
+) {
+    let mut accepting = Vec::new();
+    for (index, listener) in (0..).zip(listeners) {
+        accepting.push(tokio::task::spawn_local(listener::accept(
+            worker.clone(),
+            listener,
+            index,
+        )));
+    }
+    let ticking = tokio::task::spawn_local(tick(worker.clone()));
+    while let Some(message) = inbox.recv().await {
+        match message {
+            Message::Serve {
+                socket,
+                peer,
+                listener,
+            } => {
+                Worker::start(&worker, socket, peer, listener, Admission::Serve);
+            }
+            Message::CloseListeners => accepting.drain(..).for_each(|task| task.abort()),
+            Message::Stop => break,
+        }
+    }
+    accepting.drain(..).for_each(|task| task.abort());
+    worker
+        .conns
+        .borrow()
+        .each(|conn| conn.ask_to_stop(Reason::Stopped));
+    while worker.conns.borrow().any() {
+        tokio::task::yield_now().await;
+    }
+    ticking.abort();
+}
+
+/// Moves the worker's clock and brings up what is due.
+async fn tick(worker: Rc<Worker>) {
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let now = worker.clock.now();
+        worker.now.set(now);
+        let conns = worker.conns.borrow();
+        worker.wheel.borrow_mut().advance(now, |key| {
+            let conn = conns.get(key)?;
+            if now < conn.due() {
+                return Some(conn.due());
+            }
+            conn.wake();
+            None
+        });
+    }
+}
+
+impl Worker {
+    fn new(index: usize, shared: Arc<Shared>) -> Self {
+        let clock = shared.clock;
+        let ceiling = shared.config.limits.pending_hello_bytes / shared.inboxes.len();
+        Self {
+            index,
+            relay: relay::Shared::new(),
+            clock,
+            now: Cell::new(clock.now()),
+            conns: RefCell::default(),
+            holding: RefCell::new(Holding::new(ceiling)),
+            wheel: RefCell::new(Wheel::new(clock.now())),
+            shared,
+        }
+    }
+
+    /// Starts a connection that was counted to this worker.
+    pub(crate) fn start(
+        worker: &Rc<Self>,
+        socket: TcpStream,
+        peer: SocketAddr,
+        listener: u16,
+        admission: Admission,
+    ) {
+        let conn = worker
+            .conns
+            .borrow_mut()
+            .add(|key| Conn::new(key, peer, listener, worker.now()));
+        let serving = Serving {
+            worker: worker.clone(),
+            conn,
+            close: None,
+        };
+        tokio::task::spawn_local(async move {
+            let mut serving = serving;
+            let Serving {
+                worker,
+                conn,
+                close,
+            } = &mut serving;
+            *close = Some(match admission {
+                Admission::Serve => conn::serve(worker, conn, socket).await,
+                Admission::Refuse | Admission::Drop => conn::turn_away(worker, conn, socket).await,
+            });
+        });
+    }
+
+    /// Gives a client to another worker.
+    pub(crate) fn hand_over(&self, to: usize, socket: TcpStream, peer: SocketAddr, listener: u16) {
+        let message = Message::Serve {
+            socket,
+            peer,
+            listener,
+        };
+        if self.shared.inboxes[to].send(message).is_err() {
+            // That worker has stopped, so this gateway is stopping; the client is closed.
+            self.shared.gauges.leave(to, peer.ip());
+        }
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    pub(crate) fn gauges(&self) -> &Gauges {
+        &self.shared.gauges
+    }
+
+    pub(crate) fn listener(&self, index: u16) -> Bound {
+        self.shared.listeners[usize::from(index)]
+    }
+
+    /// The route for a server name.
+    pub(crate) fn find(&self, role: Role, port: u16, name: &str) -> Result<Arc<Route>, Reason> {
+        self.shared.tables.load().find(role, port, name).cloned()
+    }
+
+    /// The present moment, no older than a tick.
+    pub(crate) fn now(&self) -> Millis {
+        self.now.get()
+    }
+
+    /// Has the tick wake the connection then.
+    pub(crate) fn wake_at(&self, conn: &Conn, when: Millis) {
+        conn.set_due(when);
+        self.wheel.borrow_mut().schedule(conn.key, when);
+    }
+
+    /// Keeps bytes of a client that may have to be sent more than once.
+    pub(crate) fn hold(&self, conn: &Conn, bytes: &[u8]) {
+        self.holding
+            .borrow_mut()
+            .append(&mut conn.held.borrow_mut(), bytes);
+    }
+
+    /// Gives what was held back.
+    pub(crate) fn release(&self, held: Vec<u8>) {
+        self.holding.borrow_mut().release(held);
+    }
+
+    /// Puts a connection in the line of those whose hello is incomplete.
+    pub(crate) fn queue(&self, conn: &Conn) {
+        let conns = self.conns.borrow();
+        let waits = |key| {
+            conns
+                .get(key)
+                .is_some_and(|conn| conn.stage() == Stage::Hello)
+        };
+        self.holding.borrow_mut().queue(conn.key, waits);
+    }
+
+    /// Beyond the ceiling the oldest incomplete hellos go, until what is held fits.
+    pub(crate) fn enforce_ceiling(&self) {
+        let mut holding = self.holding.borrow_mut();
+        while let Some(oldest) = holding.oldest_beyond_ceiling() {
+            let conns = self.conns.borrow();
+            if let Some(conn) = conns.get(oldest)
+                && conn.stage() == Stage::Hello
+            {
+                holding.release(conn.held.take());
+                conn.ask_to_stop(Reason::Overloaded);
+            }
+        }
+    }
+
+    /// A client got nothing, because there was no descriptor for it.
+    pub(crate) fn count_without_descriptor(&self) {
+        self.stats().no_descriptor();
+    }
+
+    /// An endpoint is dialled.
+    pub(crate) fn count_dial(&self) {
+        self.stats().dialled();
+    }
+
+    /// A client beyond every limit was closed at once.
+    pub(crate) fn count_dropped(&self) {
+        self.stats().dropped();
+    }
+
+    fn stats(&self) -> &Stats {
+        &self.shared.stats[self.index]
+    }
+
+    fn finished(&self, conn: &Conn, close: Close) {
+        self.conns.borrow_mut().remove(conn.key);
+        self.release(conn.held.take());
+        self.gauges().leave(self.index, conn.peer.ip());
+        self.stats().closed(close);
+        if close.is_failure() {
+            tracing::debug!(client = %conn.peer, name = conn.failed_name().as_deref(), %close, "connection failed");
+        }
+    }
+}
+
+/// A connection's place, given back however its task ends: a panic in one must not be felt by the others.
+struct Serving {
+    worker: Rc<Worker>,
+    conn: Rc<Conn>,
+    close: Option<Close>,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let close = self
+            .close
+            .unwrap_or_else(|| self.conn.close(Reason::Internal, Blame::Gateway));
+        self.worker.finished(&self.conn, close);
+    }
+}
