@@ -1,1 +1,16 @@
-//! Placeholder of the skeleton.
+//! The gateway as a library: configuration, wiring, HTTP servers, command line, demo. It makes no decision about traffic.
+//!
+//! ```text
+//! cli -> config -> App { source -> snapshots -> proxy; admin, stats, ready }
+//! ```
+
+mod app;
+pub mod cli;
+pub mod config;
+pub mod demo;
+mod http;
+mod metrics;
+mod process;
+mod ready;
+
+pub use self::app::{Addresses, App};

@@ -1,0 +1,105 @@
+//! One gateway: source, data path and HTTP servers, joined. It decides nothing; several can run in one process.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use discovery::file;
+use proxy::{Bound, Proxy};
+use serde::Serialize;
+
+use crate::config::Gateway;
+use crate::http::{self, Server};
+use crate::ready::Ready;
+
+/// A running gateway.
+pub struct App {
+    state: Arc<State>,
+    servers: Vec<Server>,
+}
+
+/// What the HTTP servers answer from.
+pub(crate) struct State {
+    pub(crate) config: Gateway,
+    pub(crate) proxy: Proxy,
+    pub(crate) source: file::Source,
+    pub(crate) ready: Ready,
+    pub(crate) addresses: Addresses,
+}
+
+/// Where a gateway listens, as it was bound.
+#[derive(Clone, Debug, Serialize)]
+pub struct Addresses {
+    /// The data path's listeners, in the order of the configuration.
+    pub listeners: Vec<SocketAddr>,
+    /// The admin API.
+    pub admin: SocketAddr,
+    /// Metrics.
+    pub stats: SocketAddr,
+    /// Readiness.
+    pub ready: SocketAddr,
+}
+
+impl App {
+    /// Starts a gateway. Needs a tokio runtime, which becomes its control runtime; connections are served on threads of
+    /// their own.
+    ///
+    /// # Errors
+    /// When the source is wrong or an address cannot be bound.
+    pub async fn start(config: Gateway) -> anyhow::Result<Self> {
+        let ready = Ready::default();
+        let starting = ready.wait_for("start");
+        let path = config
+            .source
+            .file
+            .clone()
+            .context("no source is configured")?;
+        let admin = http::bind(config.admin.address).await.context("admin")?;
+        let stats = http::bind(config.stats.address).await.context("stats")?;
+        let probe = http::bind(config.ready.address).await.context("ready")?;
+        let source = file::start(path).await?;
+        let proxy = Proxy::start(config.to_proxy(), source.snapshots.clone())?;
+        let addresses = Addresses {
+            listeners: proxy.bound().iter().map(|bound| bound.address).collect(),
+            admin: admin.local_addr()?,
+            stats: stats.local_addr()?,
+            ready: probe.local_addr()?,
+        };
+        for Bound { address, role } in proxy.bound() {
+            tracing::info!(%address, role = role.as_str(), "listening");
+        }
+        tracing::info!(admin = %addresses.admin, stats = %addresses.stats, ready = %addresses.ready, "listening");
+        let state = Arc::new(State {
+            config,
+            proxy,
+            source,
+            ready,
+            addresses,
+        });
+        let servers = vec![
+            Server::start(admin, state.clone(), http::admin::answer),
+            Server::start(stats, state.clone(), http::stats::answer),
+            Server::start(probe, state.clone(), http::ready::answer),
+        ];
+        drop(starting);
+        Ok(Self { state, servers })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        &self.state.addresses
+    }
+
+    /// The data path.
+    #[must_use]
+    pub fn proxy(&self) -> &Proxy {
+        &self.state.proxy
+    }
+
+    /// Ends every connection and server.
+    pub async fn stop(self) {
+        self.state.proxy.stop().await;
+        drop(self.servers);
+    }
+}

@@ -1,0 +1,173 @@
+//! The command line: `run`, `demo`, `config`. It must not do what they do.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::app::App;
+use crate::config::{self, Gateway, Level, LogFormat, Override};
+use crate::demo;
+
+/// The version, as in the workspace.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The commit, where the build says it.
+pub const COMMIT: &str = match option_env!("CAUSEWAY_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
+
+/// A cross-cluster gateway for meshes: mutual TLS in, routed by server name to the closest healthy endpoint, never decrypted.
+#[derive(Parser)]
+#[command(name = "causeway", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the gateway.
+    Run {
+        /// The configuration, gateway.yaml.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Overrides one setting, like admin.address=127.0.0.1:0; may be given several times.
+        #[arg(long, value_name = "PATH=VALUE")]
+        set: Vec<String>,
+    },
+    /// Shows the whole job on this machine: three regions, real TLS, scripted failures.
+    Demo {
+        /// How long the script takes, in seconds; 0 repeats it until Ctrl-C.
+        #[arg(long = "for", value_name = "SECONDS")]
+        duration: Option<u64>,
+        /// Prints plain lines instead of a live table.
+        #[arg(long)]
+        no_tty: bool,
+    },
+    /// Checks configuration files and describes them.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Prints the JSON schema of gateway.yaml and mesh.yaml.
+    Schema,
+    /// Checks a gateway.yaml (and the mesh.yaml that it names), or a mesh.yaml, without starting anything.
+    Check {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+/// Runs the command line; errors are one message on standard error.
+#[must_use]
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run { config, set } => run(config, &set),
+        Command::Demo { duration, no_tty } => demo::run(demo::Options {
+            duration: duration.map(Duration::from_secs),
+            tty: !no_tty,
+        }),
+        Command::Config {
+            command: ConfigCommand::Schema,
+        } => schema(),
+        Command::Config {
+            command: ConfigCommand::Check { file },
+        } => check(&file),
+    };
+    done.unwrap_or_else(|fault| {
+        eprintln!("causeway: {fault:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(file: Option<PathBuf>, set: &[String]) -> anyhow::Result<ExitCode> {
+    let mut overrides = Override::variables(std::env::vars());
+    for argument in set {
+        overrides.push(Override::argument(argument)?);
+    }
+    let config = config::load(file.as_deref(), &overrides)?;
+    start_logging(&config);
+    // Its own runtime: the control plane and the HTTP servers never run on a worker's thread.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let app = App::start(config).await?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        tracing::info!("stopping; a second signal ends at once");
+        tokio::select! {
+            () = app.stop() => {}
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        anyhow::Ok(())
+    })?;
+    runtime.shutdown_background();
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start_logging(config: &Gateway) {
+    let level = match config.log.level {
+        Level::Error => "error",
+        Level::Warn => "warn",
+        Level::Info => "info",
+        Level::Debug => "debug",
+        Level::Trace => "trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    match config.log.format {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().init(),
+    }
+}
+
+fn schema() -> anyhow::Result<ExitCode> {
+    let both = serde_json::json!({
+        "gateway": schemars::schema_for!(Gateway),
+        "mesh": schemars::schema_for!(discovery::file::MeshFile),
+    });
+    println!("{}", serde_json::to_string_pretty(&both)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A file with services or networks at its top is a mesh.yaml.
+fn check(file: &PathBuf) -> anyhow::Result<ExitCode> {
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("{} cannot be read", file.display()))?;
+    let mesh_keys = ["services:", "networks:", "passthrough:"];
+    if text
+        .lines()
+        .any(|line| mesh_keys.iter().any(|key| line.starts_with(key)))
+    {
+        discovery::file::load(file)?;
+        println!("{}: a good mesh file", file.display());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let gateway = config::load(Some(file), &[])?;
+    println!("{}: a good gateway file", file.display());
+    if let Some(mesh) = gateway.source.file {
+        discovery::file::load(&mesh)?;
+        println!("{}: a good mesh file", mesh.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,363 @@
+//! The configuration of one gateway: its fields, their defaults, and how a file, the environment and the command line
+//! become them. It starts nothing.
+
+mod check;
+mod load;
+mod overrides;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use discovery::Span;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use self::load::{ConfigError, load, parse};
+pub use self::overrides::Override;
+
+/// The file `gateway.yaml`.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Gateway {
+    /// Name of the cluster the gateway runs in.
+    pub cluster: String,
+    /// Name of the network the gateway stands in.
+    pub network: String,
+    /// Where the gateway stands: `region/zone/subzone`, the last two optional.
+    pub locality: String,
+    /// Regions by preference, the closest first.
+    pub regions: Vec<String>,
+    /// Labels of the gateway itself.
+    pub labels: BTreeMap<String, String>,
+    /// Where the data path listens, and what for.
+    pub listeners: Vec<Listener>,
+    /// The admin API.
+    pub admin: Admin,
+    /// Metrics; by default on `0.0.0.0:15020`.
+    pub stats: Stats,
+    /// Readiness and liveness; by default on `0.0.0.0:15021`.
+    pub ready: Ready,
+    /// Where services and endpoints come from.
+    pub source: Source,
+    /// Number of workers, threads that serve connections; by default as many as CPU quota and affinity allow.
+    pub workers: Option<usize>,
+    /// Lets traffic leave its zone for the next one while it is overloaded there: `on` (default) or `off`.
+    pub zone_spill: Switch,
+    /// Limits in time.
+    pub timeouts: Timeouts,
+    /// Limits in number and size.
+    pub limits: Limits,
+    /// What is written to standard error.
+    pub log: Log,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Switch {
+    /// On.
+    #[default]
+    On,
+    /// Off.
+    Off,
+}
+
+/// Limits in time, each like `250ms`, `10s` or `5m`.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// From accept to the last byte of the hello; `10s` by default.
+    pub hello: Span,
+    /// One connection attempt; `3s` by default.
+    pub connect: Span,
+    /// All attempts of one connection together; `10s` by default.
+    pub dial: Span,
+    /// The least time an attempt has before the next one starts beside it; `250ms` by default.
+    pub stagger: Span,
+    /// Quiet time before TCP asks whether the peer is still there; `60s` by default.
+    pub keepalive: Span,
+    /// Time between two such questions; `10s` by default.
+    pub keepalive_interval: Span,
+    /// How long a peer may leave our bytes unacknowledged, or those questions unanswered; `5m` by default.
+    pub user: Span,
+}
+
+/// Limits in number and size.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Limits {
+    /// Open connections; by default as many as the file limit allows.
+    pub connections: Option<usize>,
+    /// Open connections of one source address; no limit by default.
+    pub connections_per_source: Option<usize>,
+    /// Bytes of one hello, record headers included; 65536 by default.
+    pub hello_bytes: usize,
+    /// Bytes of all hellos that are held at once; 33554432 (32 MiB) by default.
+    pub pending_hello_bytes: usize,
+}
+
+/// What is written to standard error.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Log {
+    /// From which level on; `info` by default.
+    pub level: Level,
+    /// `text` (default) or `json`.
+    pub format: LogFormat,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// What stops something from working.
+    Error,
+    /// What may soon.
+    Warn,
+    /// What changes.
+    #[default]
+    Info,
+    /// Every failed connection.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// How lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// One listener of the data path.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// Address and port; port 0 takes a free one.
+    #[schemars(with = "String")]
+    pub address: SocketAddr,
+    /// What it is for.
+    pub role: Role,
+}
+
+/// What a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Mesh names from other networks, to endpoints of our own.
+    Inbound,
+    /// Mesh names from local workloads, to any network.
+    Outbound,
+    /// Plain host names, to endpoints of our own network.
+    Passthrough,
+}
+
+/// The admin API.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Admin {
+    /// Address and port; port 0 takes a free one.
+    #[schemars(with = "String")]
+    pub address: SocketAddr,
+    /// Allows an address that is not loopback.
+    pub allow_remote: bool,
+}
+
+/// Where metrics are read.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Stats {
+    /// Address and port; port 0 takes a free one.
+    #[schemars(with = "String")]
+    pub address: SocketAddr,
+}
+
+/// Where readiness and liveness are asked for.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ready {
+    /// Address and port; port 0 takes a free one.
+    #[schemars(with = "String")]
+    pub address: SocketAddr,
+}
+
+/// Where services and endpoints come from; exactly one is set.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Source {
+    /// A mesh file, relative to the file that names it.
+    pub file: Option<PathBuf>,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self {
+            cluster: String::new(),
+            network: String::new(),
+            locality: String::new(),
+            regions: Vec::new(),
+            labels: BTreeMap::new(),
+            listeners: vec![Listener {
+                address: any(15443),
+                role: Role::Inbound,
+            }],
+            admin: Admin::default(),
+            stats: Stats::default(),
+            ready: Ready::default(),
+            source: Source::default(),
+            workers: None,
+            zone_spill: Switch::On,
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 15000),
+            allow_remote: false,
+        }
+    }
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self {
+            address: any(15020),
+        }
+    }
+}
+
+impl Default for Ready {
+    fn default() -> Self {
+        Self {
+            address: any(15021),
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let proxy::config::Timeouts {
+            hello,
+            connect,
+            dial,
+            stagger,
+            keepalive,
+            keepalive_interval,
+            user,
+        } = proxy::config::Timeouts::default();
+        Self {
+            hello: Span(hello),
+            connect: Span(connect),
+            dial: Span(dial),
+            stagger: Span(stagger),
+            keepalive: Span(keepalive),
+            keepalive_interval: Span(keepalive_interval),
+            user: Span(user),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let usual = proxy::config::Limits::default();
+        Self {
+            connections: usual.connections,
+            connections_per_source: usual.connections_per_source,
+            hello_bytes: usual.hello_bytes,
+            pending_hello_bytes: usual.pending_hello_bytes,
+        }
+    }
+}
+
+impl Gateway {
+    /// What the data path is told.
+    #[must_use]
+    pub fn to_proxy(&self) -> proxy::config::Config {
+        let shared = |map: &BTreeMap<String, String>| {
+            let entries = map.iter();
+            entries
+                .map(|(key, value)| (key.as_str().into(), value.as_str().into()))
+                .collect()
+        };
+        let listener = |listener: &Listener| proxy::config::Listener {
+            address: listener.address,
+            role: match listener.role {
+                Role::Inbound => proxy::config::Role::Inbound,
+                Role::Outbound => proxy::config::Role::Outbound,
+                Role::Passthrough => proxy::config::Role::Passthrough,
+            },
+        };
+        let available = || std::thread::available_parallelism().map_or(1, usize::from);
+        proxy::config::Config {
+            listeners: self.listeners.iter().map(listener).collect(),
+            workers: self.workers.unwrap_or_else(available),
+            viewpoint: model::Viewpoint {
+                cluster: self.cluster.as_str().into(),
+                network: self.network.as_str().into(),
+                locality: self.locality.as_str().into(),
+                labels: shared(&self.labels),
+                regions: self
+                    .regions
+                    .iter()
+                    .map(|region| region.as_str().into())
+                    .collect(),
+            },
+            // A file is written by whoever runs the gateway, so it may name loopback endpoints.
+            allow_loopback: self.source.file.is_some(),
+            zone_spill: self.zone_spill == Switch::On,
+            timeouts: self.timeouts.to_proxy(),
+            limits: proxy::config::Limits {
+                connections: self.limits.connections,
+                connections_per_source: self.limits.connections_per_source,
+                hello_bytes: self.limits.hello_bytes,
+                pending_hello_bytes: self.limits.pending_hello_bytes,
+            },
+        }
+    }
+}
+
+impl Timeouts {
+    fn to_proxy(&self) -> proxy::config::Timeouts {
+        proxy::config::Timeouts {
+            hello: self.hello.0,
+            connect: self.connect.0,
+            dial: self.dial.0,
+            stagger: self.stagger.0,
+            keepalive: self.keepalive.0,
+            keepalive_interval: self.keepalive_interval.0,
+            user: self.user.0,
+        }
+    }
+
+    /// Each, with its key.
+    fn each(&self) -> [(&'static str, Duration); 7] {
+        [
+            ("hello", self.hello.0),
+            ("connect", self.connect.0),
+            ("dial", self.dial.0),
+            ("stagger", self.stagger.0),
+            ("keepalive", self.keepalive.0),
+            ("keepaliveInterval", self.keepalive_interval.0),
+            ("user", self.user.0),
+        ]
+    }
+}
+
+const fn any(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)
+}
+
+#[cfg(test)]
+mod tests;

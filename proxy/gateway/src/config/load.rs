@@ -1,0 +1,81 @@
+//! A file, the environment and the command line -> one checked configuration. A later one wins.
+
+use std::path::Path;
+
+use discovery::yaml::{self, FileError};
+
+use super::{Gateway, Override, check, overrides};
+
+/// What is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Something in the file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A variable or an argument.
+    #[error("{name}: {problem}")]
+    Override {
+        /// The variable or argument.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The configuration as a whole.
+    #[error("{origin}: {key}: {problem}")]
+    Whole {
+        /// The file, with the line of the key where it stands there.
+        origin: String,
+        /// The key.
+        key: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// Reads a configuration. Relative paths in the file are relative to its folder, those of overrides to the working folder.
+///
+/// # Errors
+/// What is wrong, and where.
+pub fn load(file: Option<&Path>, overrides: &[Override]) -> Result<Gateway, ConfigError> {
+    let Some(path) = file else {
+        return finish(Gateway::default(), overrides, "(no file)", "");
+    };
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|fault| FileError::whole(&name, format!("cannot be read: {fault}")))?;
+    let mut gateway: Gateway = yaml::read(&name, &text)?;
+    if let (Some(source), Some(folder)) = (&mut gateway.source.file, path.parent()) {
+        *source = folder.join(&*source);
+    }
+    finish(gateway, overrides, &name, &text)
+}
+
+/// Reads and checks the text of a file; `file` is only named in errors.
+///
+/// # Errors
+/// What is wrong, and where.
+pub fn parse(file: &str, text: &str) -> Result<Gateway, ConfigError> {
+    finish(yaml::read(file, text)?, &[], file, text)
+}
+
+fn finish(
+    gateway: Gateway,
+    overrides: &[Override],
+    file: &str,
+    text: &str,
+) -> Result<Gateway, ConfigError> {
+    let gateway = overrides::apply(gateway, overrides)?;
+    check::check(&gateway).map_err(|(key, problem)| {
+        let last = key.rsplit('.').next().unwrap_or_default();
+        let place = (1..)
+            .zip(text.lines())
+            .find(|(_, line)| line.contains(&format!("{last}:")));
+        let origin = place.map_or_else(|| file.to_owned(), |(line, _)| format!("{file}:{line}"));
+        ConfigError::Whole {
+            origin,
+            key,
+            problem,
+        }
+    })?;
+    Ok(gateway)
+}

@@ -1,0 +1,213 @@
+//! Files, variables and arguments, right and wrong.
+
+use serde_json::Value;
+
+use super::*;
+
+const ISSUE: &str = r#"cluster: us
+network: network2
+locality: us-west/us-west-a
+regions: [us-west, ap-southeast, eu-west]
+listeners:
+  - {address: "0.0.0.0:15443", role: inbound}
+  - {address: "0.0.0.0:15444", role: outbound}
+admin: {address: "127.0.0.1:15000"}
+stats: {address: "0.0.0.0:15020"}
+ready: {address: "0.0.0.0:15021"}
+source:
+  file: mesh.yaml
+"#;
+
+#[test]
+fn a_usual_file_is_read() {
+    let gateway = parse("gateway.yaml", ISSUE).expect("a good file");
+    assert_eq!(gateway.cluster, "us");
+    assert_eq!(gateway.listeners[1].role, Role::Outbound);
+    let proxy = gateway.to_proxy();
+    assert_eq!(proxy.viewpoint.locality.to_string(), "us-west/us-west-a");
+    assert!(proxy.allow_loopback && proxy.workers > 0);
+}
+
+#[test]
+fn a_wrong_file_says_where() {
+    for (old, new, place, said) in [
+        ("cluster:", "clutser:", "gateway.yaml:1:", "clutser"),
+        ("role: inbound", "role: sideways", "gateway.yaml:6:", "role"),
+        ("15020\"", "150200\"", "gateway.yaml:9:", "address"),
+        (
+            "regions: [us-west, ap-southeast, eu-west]",
+            "regions: us-west",
+            "gateway.yaml:4:",
+            "regions",
+        ),
+        (
+            "0.0.0.0:15444",
+            "0.0.0.0:15443",
+            "gateway.yaml:5:",
+            "two of them",
+        ),
+        (
+            "127.0.0.1:15000",
+            "0.0.0.0:15000",
+            "gateway.yaml:6:",
+            "allowRemote",
+        ),
+        (
+            "  file: mesh.yaml",
+            "  kubernetes: {}",
+            "gateway.yaml:12:",
+            "kubernetes",
+        ),
+        ("  file: mesh.yaml", "  {}", "gateway.yaml:11:", "source"),
+        (
+            "cluster: us",
+            "timeouts: {hello: 10}",
+            "gateway.yaml:1:",
+            "hello",
+        ),
+        (
+            "cluster: us",
+            "limits: {helloBytes: 5}",
+            "gateway.yaml:1:",
+            "helloBytes",
+        ),
+    ] {
+        assert!(ISSUE.contains(old), "{old}");
+        let Err(fault) = parse("gateway.yaml", &ISSUE.replacen(old, new, 1)) else {
+            panic!("accepted {new}")
+        };
+        let text = fault.to_string();
+        assert!(
+            text.starts_with(place) && text.contains(said),
+            "{new}: {text}"
+        );
+    }
+}
+
+fn arguments(all: &[&str]) -> Vec<Override> {
+    all.iter()
+        .map(|text| Override::argument(text).expect("an argument"))
+        .collect()
+}
+
+#[test]
+fn arguments_beat_variables_beat_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("gateway.yaml");
+    std::fs::write(&path, ISSUE).expect("written");
+    let plain = load(Some(&path), &[]).expect("a good file");
+    assert_eq!(
+        plain.source.file,
+        Some(folder.path().join("mesh.yaml")),
+        "relative to the file"
+    );
+
+    let variables = [
+        ("CAUSEWAY_CLUSTER", "eu"),
+        ("CAUSEWAY_NETWORK", "n9"),
+        ("CAUSEWAY_ZONE_SPILL", "off"),
+        ("CAUSEWAY_LISTENERS_0_ADDRESS", "127.0.0.1:0"),
+        ("CAUSEWAY_LIMITS_CONNECTIONS_PER_SOURCE", "5"),
+        ("CAUSEWAY_SOURCE_FILE", "other.yaml"),
+        ("CAUSEWAY_SERVICE_HOST", "10.0.0.1"),
+        ("CAUSEWAY_PORT_15443_TCP", "tcp://10.0.0.1:15443"),
+        ("HOME", "/"),
+    ];
+    let mut overrides = Override::variables(
+        variables
+            .map(|(name, value)| (name.into(), value.into()))
+            .into_iter(),
+    );
+    overrides.extend(arguments(&[
+        "cluster=ap",
+        "workers=3",
+        "labels.app=gateway",
+        "timeouts.hello=5s",
+        "listeners.2={address: '[::1]:0', role: passthrough}",
+    ]));
+    let gateway = load(Some(&path), &overrides).expect("good overrides");
+    assert_eq!(
+        (gateway.cluster.as_str(), gateway.network.as_str()),
+        ("ap", "n9")
+    );
+    assert_eq!(
+        (gateway.zone_spill, gateway.workers),
+        (Switch::Off, Some(3))
+    );
+    assert_eq!(gateway.listeners[0].address.to_string(), "127.0.0.1:0");
+    assert_eq!(gateway.listeners[2].role, Role::Passthrough);
+    assert_eq!(gateway.limits.connections_per_source, Some(5));
+    assert_eq!(gateway.labels["app"], "gateway");
+    assert_eq!(gateway.timeouts.hello.to_string(), "5s");
+    assert_eq!(
+        gateway.source.file,
+        Some("other.yaml".into()),
+        "relative to the working folder"
+    );
+}
+
+#[test]
+fn a_wrong_override_is_named() {
+    let base = || Gateway {
+        source: Source {
+            file: Some("m".into()),
+        },
+        ..Gateway::default()
+    };
+    for text in [
+        "nosuch=1",
+        "admin.nosuch=1",
+        "listeners.7.address=1.2.3.4:5",
+        "workers=many",
+        "listeners.0.role=up",
+        "timeouts.hello=5",
+    ] {
+        let fault = overrides::apply(base(), &arguments(&[text]))
+            .expect_err(text)
+            .to_string();
+        let name = text.split('=').next().unwrap_or_default();
+        assert!(
+            fault.starts_with(&format!("--set {name}: ")),
+            "{text}: {fault}"
+        );
+    }
+    let variables =
+        Override::variables([("CAUSEWAY_NO_SUCH".to_owned(), "1".to_owned())].into_iter());
+    let fault = overrides::apply(base(), &variables)
+        .expect_err("unknown")
+        .to_string();
+    assert!(fault.starts_with("CAUSEWAY_NO_SUCH: "), "{fault}");
+    assert!(Override::argument("nothing").is_err());
+}
+
+/// Every setting explains itself.
+#[test]
+fn the_schema_describes_every_setting() {
+    fn walk(schema: &Value, path: &str, missing: &mut Vec<String>) {
+        if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+            for (key, property) in properties {
+                if property.get("description").is_none() {
+                    missing.push(format!("{path}.{key}"));
+                }
+                walk(property, &format!("{path}.{key}"), missing);
+            }
+        }
+        if let Some(definitions) = schema.get("$defs").and_then(Value::as_object) {
+            definitions
+                .iter()
+                .for_each(|(name, definition)| walk(definition, name, missing));
+        }
+    }
+    let mut missing = Vec::new();
+    walk(
+        schemars::schema_for!(Gateway).as_value(),
+        "gateway",
+        &mut missing,
+    );
+    walk(
+        schemars::schema_for!(discovery::file::MeshFile).as_value(),
+        "mesh",
+        &mut missing,
+    );
+    assert!(missing.is_empty(), "{missing:?}");
+}

@@ -1,0 +1,150 @@
+//! The three HTTP servers: bounded in connections and in patience, so that nobody can hold them up. What they answer is in
+//! a file each.
+
+pub(crate) mod admin;
+pub(crate) mod ready;
+pub(crate) mod stats;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+use crate::app::State;
+
+/// Connections of one server at once: a few scrapers and people.
+const CONNECTIONS: usize = 64;
+
+/// How long a request's head may take, and how long a connection may be without one.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Bytes of a request's head.
+const HEAD: usize = 16 << 10;
+
+/// An answer.
+pub(crate) type Answer = Response<Full<Bytes>>;
+
+/// A running server; dropping it ends it.
+pub(crate) struct Server(JoinHandle<()>);
+
+impl Server {
+    /// Serves until dropped.
+    pub(crate) fn start(
+        listener: TcpListener,
+        state: Arc<State>,
+        answer: fn(&State, &Request<Incoming>) -> Answer,
+    ) -> Self {
+        Self(tokio::spawn(serve(listener, state, answer)))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Binds an address for a server.
+pub(crate) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let bound = TcpListener::bind(address).await;
+    bound.with_context(|| format!("cannot listen on {address}: is another gateway running, or the address not this machine's?"))
+}
+
+async fn serve(
+    listener: TcpListener,
+    state: Arc<State>,
+    answer: fn(&State, &Request<Incoming>) -> Answer,
+) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = room.clone().acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let state = state.clone();
+                tokio::spawn(async move {
+                    connection(stream, &state, answer).await;
+                    drop(place);
+                });
+            }
+            Err(fault) => {
+                tracing::warn!(%fault, "an HTTP server could not accept");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    state: &State,
+    answer: fn(&State, &Request<Incoming>) -> Answer,
+) {
+    let service = service_fn(|request| async move { Ok::<_, Infallible>(answer(state, &request)) });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .max_buf_size(HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(fault) = serving.await {
+        tracing::debug!(%fault, "an HTTP connection ended badly");
+    }
+}
+
+/// An answer with a text.
+pub(crate) fn text(status: StatusCode, body: impl Into<String>) -> Answer {
+    with_type(status, "text/plain; charset=utf-8", body.into())
+}
+
+/// An answer with JSON, for people too.
+pub(crate) fn json(status: StatusCode, value: &impl serde::Serialize) -> Answer {
+    match serde_json::to_string_pretty(value) {
+        Ok(body) => with_type(status, "application/json", body + "\n"),
+        Err(fault) => text(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("this cannot be shown: {fault}\n"),
+        ),
+    }
+}
+
+/// An answer of this type.
+pub(crate) fn with_type(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    let value = header::HeaderValue::from_static(content_type);
+    answer.headers_mut().insert(header::CONTENT_TYPE, value);
+    answer
+}
+
+/// Nothing is there, but these paths are.
+pub(crate) fn not_found(paths: &[&str]) -> Answer {
+    text(
+        StatusCode::NOT_FOUND,
+        format!("nothing is here; there are:\n{}\n", paths.join("\n")),
+    )
+}
+
+/// Only GET is answered here.
+pub(crate) fn only_get() -> Answer {
+    text(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "only GET is answered here\n",
+    )
+}

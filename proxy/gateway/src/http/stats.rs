@@ -1,0 +1,26 @@
+//! Metrics, for Prometheus.
+
+use http::{Method, Request, StatusCode};
+use hyper::body::Incoming;
+
+use super::{Answer, not_found, only_get, text, with_type};
+use crate::app::State;
+use crate::metrics;
+
+/// Every metric, under Prometheus' path and under Istio's.
+pub(crate) fn answer(state: &State, request: &Request<Incoming>) -> Answer {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return only_get();
+    }
+    match request.uri().path() {
+        "/metrics" | "/stats/prometheus" => match metrics::render(state) {
+            Ok(body) => with_type(
+                StatusCode::OK,
+                "text/plain; version=0.0.4; charset=utf-8",
+                body,
+            ),
+            Err(fault) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{fault}\n")),
+        },
+        _ => not_found(&["/metrics", "/stats/prometheus"]),
+    }
+}
