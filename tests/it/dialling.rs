@@ -1,0 +1,189 @@
+//! Endpoints that are marked healthy and are not: nobody fails, nobody waits long, and nobody waits once it is known.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use proxy::close::Reason;
+use proxy::config::Role;
+use sidecar::{Backend, Behaviour, client_hello_bytes};
+use tests::{Mesh, Place, endpoint, hello_service, until};
+
+const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const HERE: Place = Place {
+    cluster: "us",
+    network: "n2",
+    locality: "us-west/a",
+};
+const ELSEWHERE: Place = Place {
+    cluster: "us",
+    network: "n2",
+    locality: "us-east/a",
+};
+
+async fn dead_first_tier(dead: usize, behaviour: Behaviour) {
+    let mesh = Mesh::start(V4, |_| {});
+    let mut backends = Vec::new();
+    for _ in 0..dead {
+        let backend = mesh.backend("dead").await;
+        backend.set(behaviour).await.expect("it misbehaves");
+        backends.push(backend);
+    }
+    let live = mesh.backend("live").await;
+    let mut endpoints: Vec<_> = backends
+        .iter()
+        .map(|backend| endpoint(backend.address(), HERE))
+        .collect();
+    endpoints.push(endpoint(live.address(), ELSEWHERE));
+    mesh.publish(vec![hello_service(endpoints)], &[]).await;
+
+    let client = mesh.client(Role::Inbound);
+    for n in 0..30 {
+        let answer = client
+            .ask()
+            .await
+            .unwrap_or_else(|fault| panic!("client {n}: {fault}"));
+        assert_eq!(answer.who, "live");
+        // The bound that is promised to users; three staggered attempts and the fourth are 0.75 s.
+        assert!(
+            answer.handshake < Duration::from_millis(1_500),
+            "client {n} waited {:?}",
+            answer.handshake
+        );
+    }
+    let all_out = || mesh.proxy.ejected() == u64::try_from(dead).unwrap_or(0);
+    if !all_out() {
+        // Outcomes of overtaken attempts come late; each further client adds three.
+        for _ in 0..60 {
+            if all_out() {
+                break;
+            }
+            client.ask().await.expect("an answer");
+        }
+        until("every dead endpoint is ejected", all_out).await;
+    }
+    // Known to be dead, they are not dialled at all: by count, not by a clock.
+    let dials = mesh.proxy.dials();
+    for _ in 0..10 {
+        client.ask().await.expect("an answer");
+    }
+    assert_eq!(mesh.proxy.dials() - dials, 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_refuse() {
+    dead_first_tier(2, Behaviour::Refuse).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_that_refuse() {
+    dead_first_tier(20, Behaviour::Refuse).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_swallow() {
+    dead_first_tier(2, Behaviour::Swallow).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_that_swallow() {
+    dead_first_tier(20, Behaviour::Swallow).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_closes_on_the_hello_is_replaced_and_blamed() {
+    let mesh = Mesh::start(V4, |_| {});
+    let bad = mesh.backend("bad").await;
+    bad.set(Behaviour::Reset).await.expect("it resets");
+    let good = mesh.backend("good").await;
+    let both = vec![
+        endpoint(bad.address(), HERE),
+        endpoint(good.address(), HERE),
+    ];
+    mesh.publish(vec![hello_service(both)], &[]).await;
+    for _ in 0..30 {
+        assert_eq!(
+            mesh.client(Role::Inbound)
+                .ask()
+                .await
+                .expect("an answer")
+                .who,
+            "good"
+        );
+    }
+    until("the bad one is ejected", || mesh.proxy.ejected() == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hello_that_everyone_resets_ejects_nobody() {
+    let mesh = Mesh::start(V4, |_| {});
+    let mut backends = Vec::new();
+    for _ in 0..4 {
+        let backend: Backend = mesh.backend("bad").await;
+        backend.set(Behaviour::Reset).await.expect("it resets");
+        backends.push(backend);
+    }
+    let endpoints = backends
+        .iter()
+        .map(|backend| endpoint(backend.address(), HERE))
+        .collect();
+    mesh.publish(vec![hello_service(endpoints)], &[]).await;
+    let hello =
+        client_hello_bytes(&mesh.pki, sidecar::HELLO_NAME, sidecar::SIDECAR_ALPN).expect("a hello");
+    for _ in 0..1_000 {
+        let mut client = sidecar::RawClient::connect(mesh.address(Role::Inbound))
+            .await
+            .expect("a connection");
+        client.send(&hello).await.expect("sent");
+        let (answer, _) = client.drain().await;
+        assert_eq!(answer.first(), Some(&0x15), "an alert, not {answer:?}");
+    }
+    assert_eq!(mesh.proxy.ejections(), 0);
+    let closes = mesh.proxy.totals().closes;
+    assert!(
+        closes
+            .iter()
+            .all(|(_, reason, _)| *reason == Reason::UpstreamClosedEarly),
+        "{closes:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ejected_endpoint_comes_back_by_our_own_connect() {
+    let mesh = Mesh::start(V4, |_| {});
+    let backend = mesh.backend("one").await;
+    let other = mesh.backend("other").await;
+    backend.set(Behaviour::Refuse).await.expect("it refuses");
+    let mut service = hello_service(vec![
+        endpoint(backend.address(), HERE),
+        endpoint(other.address(), ELSEWHERE),
+    ]);
+    service.policy = std::sync::Arc::new(model::Policy {
+        outlier_detection: Some(model::OutlierDetection {
+            base_ejection: Duration::from_millis(50),
+            ..model::OutlierDetection::default()
+        }),
+        ..model::Policy::default()
+    });
+    mesh.publish(vec![service], &[]).await;
+    for _ in 0..3 {
+        assert_eq!(
+            mesh.client(Role::Inbound)
+                .ask()
+                .await
+                .expect("an answer")
+                .who,
+            "other"
+        );
+    }
+    until("it is ejected, and again", || mesh.proxy.ejections() >= 2).await;
+    backend.set(Behaviour::Serve).await.expect("it serves");
+    until("it is back", || mesh.proxy.ejected() == 0).await;
+    assert_eq!(
+        mesh.client(Role::Inbound)
+            .ask()
+            .await
+            .expect("an answer")
+            .who,
+        "one"
+    );
+}

@@ -1,0 +1,279 @@
+//! Who reaches whom, and who reaches nobody.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use model::{Destination, Gateway, Hostname, Labels, PassthroughRoute, Snapshot, Subset};
+use proxy::close::{Reason, Stage};
+use proxy::config::Role;
+use sidecar::{AlertDescription, Backend, Kind};
+use tests::{Mesh, Place, endpoint, hello_service, until};
+
+const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+
+const HERE: Place = Place {
+    cluster: "us",
+    network: "n2",
+    locality: "us-west/a",
+};
+const NEXT_ZONE: Place = Place {
+    cluster: "us",
+    network: "n2",
+    locality: "us-west/b",
+};
+const AWAY: Place = Place {
+    cluster: "eu",
+    network: "n3",
+    locality: "eu-west/a",
+};
+
+fn count(mesh: &Mesh, reason: Reason) -> u64 {
+    let closes = mesh.proxy.totals().closes;
+    closes
+        .iter()
+        .filter(|(_, known, _)| *known == reason)
+        .map(|(.., count)| count)
+        .sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sidecar_reaches_an_endpoint_on_both_families() {
+    for ip in [V4, V6] {
+        let mesh = Mesh::start(ip, |_| {});
+        let backend = if ip.is_ipv4() {
+            mesh.backend("us-west/a/1").await
+        } else {
+            let started = Backend::start(&mesh.pki, "us-west/a/1", ip).await;
+            started.expect("an endpoint on ::1")
+        };
+        mesh.publish(
+            vec![hello_service(vec![endpoint(backend.address(), HERE)])],
+            &[],
+        )
+        .await;
+        for role in [Role::Inbound, Role::Outbound] {
+            let answer = mesh.client(role).ask().await.expect("an answer");
+            assert_eq!(answer.who, "us-west/a/1");
+        }
+        until("both are counted", || count(&mesh, Reason::Done) == 2).await;
+        mesh.proxy.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_own_zone_comes_first_and_other_networks_last() {
+    let mesh = Mesh::start(V4, |_| {});
+    let away = Mesh::start(V4, |config| {
+        config.viewpoint.cluster = "eu".into();
+        config.viewpoint.network = "n3".into();
+    });
+    let (near, next) = (mesh.backend("here").await, mesh.backend("next").await);
+    let far = Backend::start(&mesh.pki, "away", sidecar::fresh_loopback())
+        .await
+        .expect("an endpoint");
+    let services = |healthy: [bool; 2]| {
+        let mut all = [
+            endpoint(near.address(), HERE),
+            endpoint(next.address(), NEXT_ZONE),
+        ];
+        for (endpoint, healthy) in all.iter_mut().zip(healthy) {
+            if !healthy {
+                endpoint.health = model::Health::Unhealthy;
+            }
+        }
+        let [near, next] = all;
+        vec![hello_service(vec![
+            near,
+            next,
+            endpoint(far.address(), AWAY),
+        ])]
+    };
+    let gateway = Gateway {
+        address: away.address(Role::Inbound),
+        name: None,
+        clusters: vec!["eu".into()],
+    };
+    let networks = [("n3", vec![gateway])];
+    away.publish(services([true, true]), &[]).await;
+    for (healthy, expected) in [
+        ([true, true], "here"),
+        ([false, true], "next"),
+        ([false, false], "away"),
+        ([true, true], "here"),
+    ] {
+        mesh.publish(services(healthy), &networks).await;
+        for _ in 0..10 {
+            let answer = mesh.client(Role::Outbound).ask().await.expect("an answer");
+            assert_eq!(answer.who, expected, "with {healthy:?}");
+        }
+    }
+    // Inbound sees its own network only.
+    mesh.publish(services([false, false]), &networks).await;
+    let refused = mesh
+        .client(Role::Inbound)
+        .ask()
+        .await
+        .expect_err("nothing in this network");
+    assert_eq!(refused.kind, Kind::Alert(AlertDescription::InternalError));
+    until("it is counted", || count(&mesh, Reason::NoEndpoint) == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_known_goes_nowhere() {
+    let mesh = Mesh::start(V4, |_| {});
+    let backend = mesh.backend("here").await;
+    mesh.publish(
+        vec![hello_service(vec![endpoint(backend.address(), HERE)])],
+        &[],
+    )
+    .await;
+    let host = "hello.default.svc.cluster.local";
+    for (name, reason) in [
+        (format!("outbound_.5001_._.{host}"), Reason::UnknownPort),
+        (format!("outbound_.9898_._.{host}"), Reason::UnknownPort),
+        (format!("outbound_.5000_.v9_.{host}"), Reason::UnknownSubset),
+        (
+            "outbound_.5000_._.other.default.svc.cluster.local".into(),
+            Reason::UnknownService,
+        ),
+        (format!("outbound_.05000_._.{host}"), Reason::NotMeshName),
+        (format!("inbound_.5000_._.{host}"), Reason::NotMeshName),
+        (host.into(), Reason::NotMeshName),
+    ] {
+        let client = mesh.client(Role::Inbound).named(&name).expect("a name");
+        let refused = client.ask().await.expect_err(&name);
+        assert_eq!(
+            refused.kind,
+            Kind::Alert(AlertDescription::UnrecognisedName),
+            "{name}"
+        );
+        until(&name, || count(&mesh, reason) > 0).await;
+    }
+    let h2 = mesh.pki.client_config(&["h2", "http/1.1"]);
+    let refused = mesh
+        .client(Role::Inbound)
+        .with_config(h2)
+        .ask()
+        .await
+        .expect_err("no mesh ALPN");
+    assert_eq!(
+        refused.kind,
+        Kind::Alert(AlertDescription::UnrecognisedName)
+    );
+    until("the gate is counted", || {
+        count(&mesh, Reason::AlpnRefused) == 1
+    })
+    .await;
+    assert_eq!(backend.connections(), 0);
+    let stages: Vec<_> = mesh
+        .proxy
+        .totals()
+        .closes
+        .iter()
+        .map(|(stage, ..)| *stage)
+        .collect();
+    assert!(
+        stages.iter().all(|stage| *stage == Stage::Route),
+        "{stages:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upper_case_and_a_trailing_dot_do_not_matter() {
+    let mesh = Mesh::start(V4, |_| {});
+    let backend = mesh.backend("here").await;
+    mesh.publish(
+        vec![hello_service(vec![endpoint(backend.address(), HERE)])],
+        &[],
+    )
+    .await;
+    let client = mesh
+        .client(Role::Inbound)
+        .named("OUTBOUND_.5000_._.Hello.default.svc.cluster.LOCAL");
+    assert_eq!(
+        client.expect("a name").ask().await.expect("an answer").who,
+        "here"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subset_takes_only_its_own() {
+    let mesh = Mesh::start(V4, |_| {});
+    let (one, two) = (mesh.backend("v1").await, mesh.backend("v2").await);
+    let labels = |version: &str| Labels::from([("version".into(), version.into())]);
+    let of = |backend: &Backend, version: &str| model::Endpoint {
+        labels: Arc::new(labels(version)),
+        ..endpoint(backend.address(), HERE)
+    };
+    let mut service = hello_service(vec![of(&one, "v1"), of(&two, "v2")]);
+    service.subsets.insert(
+        "v2".into(),
+        Subset {
+            labels: labels("v2"),
+            policy: None,
+        },
+    );
+    mesh.publish(vec![service], &[]).await;
+    let name = "outbound_.5000_.v2_.hello.default.svc.cluster.local";
+    for _ in 0..10 {
+        let client = mesh.client(Role::Inbound).named(name).expect("a name");
+        assert_eq!(client.ask().await.expect("an answer").who, "v2");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passthrough_routes_plain_names() {
+    let mesh = Mesh::start(V4, |_| {});
+    let backend = mesh.backend("here").await;
+    let service = hello_service(vec![model::Endpoint {
+        tls: model::TlsMode::Disabled,
+        ..endpoint(backend.address(), HERE)
+    }]);
+    let host = Hostname::parse("hello.default.svc.cluster.local").expect("a host name");
+    mesh.publish_snapshot(Snapshot {
+        version: 9,
+        services: model::Chunked::from_items(vec![Arc::new(service)]),
+        passthrough: Arc::new(vec![PassthroughRoute {
+            hosts: vec!["exact.example".into(), "*.wild.example".into()],
+            port: None,
+            to: vec![Destination {
+                host,
+                port: 5000,
+                subset: "".into(),
+                weight: 1,
+            }],
+        }]),
+        ..Snapshot::default()
+    })
+    .await;
+    let mut outcomes = HashMap::new();
+    for name in [
+        "exact.example",
+        "a.wild.example",
+        "a.b.wild.example",
+        "wild.example",
+        "other.example",
+    ] {
+        let client = mesh.client(Role::Passthrough).named(name).expect("a name");
+        outcomes.insert(name, client.ask().await.is_ok());
+    }
+    assert_eq!(
+        outcomes,
+        HashMap::from([
+            ("exact.example", true),
+            ("a.wild.example", true),
+            ("a.b.wild.example", true),
+            ("wild.example", false),
+            ("other.example", false),
+        ])
+    );
+    // An endpoint without the mesh's TLS is none for mesh listeners.
+    let refused = mesh
+        .client(Role::Inbound)
+        .ask()
+        .await
+        .expect_err("not of the mesh");
+    assert_eq!(refused.kind, Kind::Alert(AlertDescription::InternalError));
+}

@@ -1,0 +1,186 @@
+//! Bad weather: clients and endpoints that are silent, slow or hostile. Each gets its reason, and nobody else is harmed.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use proxy::close::Reason;
+use proxy::config::Role;
+use sidecar::{Behaviour, RawClient, client_hello_bytes};
+use tests::{Mesh, Place, endpoint, hello_service, until};
+
+const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const HERE: Place = Place {
+    cluster: "us",
+    network: "n2",
+    locality: "us-west/a",
+};
+
+fn count(mesh: &Mesh, reason: Reason) -> u64 {
+    let closes = mesh.proxy.totals().closes;
+    closes
+        .iter()
+        .filter(|(_, known, _)| *known == reason)
+        .map(|(.., count)| count)
+        .sum()
+}
+
+async fn one_endpoint(
+    change: impl FnOnce(&mut proxy::config::Config),
+) -> (Mesh, sidecar::Backend, Vec<u8>) {
+    let mesh = Mesh::start(V4, change);
+    let backend = mesh.backend("one").await;
+    mesh.publish(
+        vec![hello_service(vec![endpoint(backend.address(), HERE)])],
+        &[],
+    )
+    .await;
+    let hello =
+        client_hello_bytes(&mesh.pki, sidecar::HELLO_NAME, sidecar::SIDECAR_ALPN).expect("a hello");
+    (mesh, backend, hello)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_partial_and_slow_clients_have_their_time() {
+    let (mesh, _backend, hello) =
+        one_endpoint(|config| config.timeouts.hello = Duration::from_millis(300)).await;
+    let address = mesh.address(Role::Inbound);
+    let mut silent = RawClient::connect(address).await.expect("a connection");
+    let mut partial = RawClient::connect(address).await.expect("a connection");
+    partial.send(&hello[..hello.len() / 2]).await.expect("sent");
+    let slow = tokio::spawn({
+        let hello = hello.clone();
+        async move {
+            let mut slow = RawClient::connect(address).await.expect("a connection");
+            for byte in &hello {
+                // Slower than the limit allows, however fast this machine is.
+                if slow.send(&[*byte]).await.is_err() {
+                    break;
+                }
+                tokio::time::timeout(Duration::from_millis(20), slow.drain())
+                    .await
+                    .ok();
+            }
+        }
+    });
+    assert!(silent.drain().await.0.is_empty());
+    assert!(partial.drain().await.0.is_empty());
+    slow.await.expect("the slow client ends");
+    until("all three are counted", || {
+        count(&mesh, Reason::HelloTimeout) == 3
+    })
+    .await;
+    assert_eq!(
+        mesh.client(Role::Inbound)
+            .ask()
+            .await
+            .expect("an answer")
+            .who,
+        "one"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_hello_is_told_apart() {
+    let (mesh, backend, hello) = one_endpoint(|_| {}).await;
+    let address = mesh.address(Role::Inbound);
+    let cases: [(&[u8], Reason); 4] = [
+        (b"GET / HTTP/1.1\r\n\r\n", Reason::NotTls),
+        (
+            b"\x16\x03\x01\x00\x05\x02\x00\x00\x01\x00",
+            Reason::MalformedHello,
+        ),
+        (
+            b"\x16\x03\x01\x40\x00\x01\x01\x00\x00",
+            Reason::HelloTooLarge,
+        ),
+        (&hello[..40], Reason::HelloCut),
+    ];
+    for (bytes, reason) in cases {
+        let mut client = RawClient::connect(address).await.expect("a connection");
+        client.send(bytes).await.expect("sent");
+        client.finish().await.ok();
+        client.drain().await;
+        until(reason.as_str(), || count(&mesh, reason) == 1).await;
+    }
+    let mut probe = RawClient::connect(address).await.expect("a connection");
+    probe.finish().await.expect("closed");
+    probe.drain().await;
+    until("the probe is counted", || count(&mesh, Reason::Probe) == 1).await;
+    assert_eq!(backend.connections(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beyond_the_limit_clients_are_told() {
+    let (mesh, _backend, _) = one_endpoint(|config| config.limits.connections = Some(2)).await;
+    let held = [
+        mesh.client(Role::Inbound)
+            .connect()
+            .await
+            .expect("a connection"),
+        mesh.client(Role::Inbound)
+            .connect()
+            .await
+            .expect("a connection"),
+    ];
+    let refused = mesh
+        .client(Role::Inbound)
+        .ask()
+        .await
+        .expect_err("one too many");
+    assert_eq!(
+        refused.kind,
+        sidecar::Kind::Alert(sidecar::AlertDescription::InternalError)
+    );
+    for connection in held {
+        connection.close().await;
+    }
+    until("there is room again", || mesh.proxy.open() == 0).await;
+    mesh.client(Role::Inbound).ask().await.expect("an answer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pending_hellos_have_a_ceiling_and_the_oldest_goes() {
+    let (mesh, _backend, hello) =
+        one_endpoint(|config| config.limits.pending_hello_bytes = 1 << 20).await;
+    let address = mesh.address(Role::Inbound);
+    // A record that announces more than it brings: 15 KB of a hello of 16 KB.
+    let mut half = vec![0x16, 0x03, 0x01, 0x40, 0x00, 0x01, 0x00, 0x3f, 0xfc];
+    half.resize(15_000, 0);
+    let mut clients = Vec::new();
+    for _ in 0..200 {
+        let mut client = RawClient::connect(address).await.expect("a connection");
+        client.send(&half).await.expect("sent");
+        clients.push(client);
+    }
+    until("the oldest went", || {
+        count(&mesh, Reason::Overloaded) >= 100
+    })
+    .await;
+    assert!(mesh.proxy.open() >= 50, "the newest are still there");
+    // The others are not harmed.
+    assert_eq!(
+        mesh.client(Role::Inbound)
+            .ask()
+            .await
+            .expect("an answer")
+            .who,
+        "one"
+    );
+    drop(clients);
+    drop(hello);
+    until("all are gone", || mesh.proxy.open() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_never_answers_is_the_clients_to_leave() {
+    let (mesh, backend, hello) = one_endpoint(|_| {}).await;
+    backend.set(Behaviour::Silence).await.expect("it is silent");
+    let mut client = RawClient::connect(mesh.address(Role::Inbound))
+        .await
+        .expect("a connection");
+    client.send(&hello).await.expect("sent");
+    backend.until_open(1).await;
+    client.reset().expect("reset");
+    until("it is counted", || count(&mesh, Reason::Unanswered) == 1).await;
+    until("nothing is left", || mesh.proxy.open() == 0).await;
+}
