@@ -41,12 +41,7 @@ struct Opened {
 
 /// Serves one client. The returned value is all that is ever said about how it ended.
 pub(crate) async fn serve(worker: &Rc<Worker>, conn: &Rc<Conn>, socket: StdTcpStream) -> Close {
-    // The tick and the closer wake the task through this; it never changes while the task lives.
-    poll_fn(|cx| {
-        conn.set_waker(cx.waker().clone());
-        Poll::Ready(())
-    })
-    .await;
+    keep_waker(conn).await;
 
     let mut client = Client::new(socket);
     let opened = match open(worker, conn, &mut client).await {
@@ -61,8 +56,18 @@ pub(crate) async fn serve(worker: &Rc<Worker>, conn: &Rc<Conn>, socket: StdTcpSt
     relay(worker, conn, client, opened).await
 }
 
+/// The tick and the closer wake the task through this; it never changes while the task lives.
+async fn keep_waker(conn: &Conn) {
+    poll_fn(|cx| {
+        conn.set_waker(cx.waker().clone());
+        Poll::Ready(())
+    })
+    .await;
+}
+
 /// Turns away a client beyond a limit, without reading its hello.
 pub(crate) async fn turn_away(worker: &Rc<Worker>, conn: &Rc<Conn>, socket: StdTcpStream) -> Close {
+    keep_waker(conn).await;
     let close = conn.close(Reason::Overloaded, Blame::Gateway);
     refuse::refuse(worker, conn, Client::new(socket), close.reason).await;
     close

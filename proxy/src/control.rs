@@ -136,6 +136,10 @@ impl Control {
             host.readmit(now);
             self.ejections.forget(key);
             self.routes.recompile_excluding(key, &mut self.hosts, now);
+        } else if Arc::strong_count(&host) <= 2 {
+            // Only the registry and this function still know it: whoever gets the address next begins anew.
+            host.forget_ejection();
+            self.ejections.forget(key);
         } else {
             self.progress.ejections.fetch_add(1, Relaxed);
             self.ejections

@@ -216,9 +216,8 @@ impl Dial {
 
     /// Overtaken attempts go on without the hello, to their own limits: their outcome counts for their endpoints.
     fn leave_overtaken(&mut self, worker: &Worker) {
-        if !self.overtaken.is_empty() {
-            let attempts = std::mem::take(&mut self.overtaken);
-            tokio::task::spawn_local(see_off(attempts, worker.clock));
+        for attempt in self.overtaken.drain(..) {
+            tokio::task::spawn_local(see_off(attempt, worker.clock));
         }
     }
 
@@ -271,21 +270,19 @@ impl Attempt {
     }
 }
 
-/// Waits for attempts that nobody needs any more.
-async fn see_off(attempts: Vec<Attempt>, clock: Clock) {
-    for attempt in attempts {
-        let left = attempt.until.since(clock.now());
-        let outcome = tokio::time::timeout(left, attempt.stream.writable()).await;
-        let connected = matches!(outcome, Ok(Ok(())))
-            && matches!(attempt.stream.take_error(), Ok(None))
-            && attempt.stream.peer_addr().is_ok();
-        if connected {
-            attempt
-                .choice
-                .connected(attempt.started.elapsed(), clock.now());
-        } else {
-            attempt.choice.dial_failed(clock.now());
-        }
+/// Waits for an attempt that nobody needs any more.
+async fn see_off(attempt: Attempt, clock: Clock) {
+    let left = attempt.until.since(clock.now());
+    let outcome = tokio::time::timeout(left, attempt.stream.writable()).await;
+    let connected = matches!(outcome, Ok(Ok(())))
+        && matches!(attempt.stream.take_error(), Ok(None))
+        && attempt.stream.peer_addr().is_ok();
+    if connected {
+        attempt
+            .choice
+            .connected(attempt.started.elapsed(), clock.now());
+    } else {
+        attempt.choice.dial_failed(clock.now());
     }
 }
 
@@ -310,6 +307,7 @@ fn is_our_own(fault: &io::Error) -> bool {
         Errno::NOBUFS,
         Errno::NOMEM,
         Errno::ADDRNOTAVAIL,
+        Errno::NOSPC,
         Errno::AGAIN,
     ];
     fault

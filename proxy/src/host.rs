@@ -209,6 +209,14 @@ impl Host {
         host.state.store(State::Ramping(now).pack(), Relaxed);
     }
 
+    /// Nobody uses it any more; what was learnt of it is no longer true.
+    pub(crate) fn forget_ejection(&self) {
+        let host = self.health();
+        host.failures.store(0, Relaxed);
+        host.ejections.store(0, Relaxed);
+        host.state.store(State::Steady.pack(), Relaxed);
+    }
+
     /// It is new, in a service that warms up its new endpoints.
     pub(crate) fn warm_up(&self, now: Millis) {
         self.health()

@@ -19,6 +19,9 @@ const WORKER_DESCRIPTORS: usize = 80;
 /// Clients beyond the limit that are told so at the same time; further ones are just closed.
 const REFUSALS: usize = 256;
 
+/// Of one source beyond its own limit: what it is told must not use up what is there for others.
+const REFUSALS_PER_SOURCE: usize = 8;
+
 /// The gateway's gauges, shared by all workers.
 #[derive(Debug)]
 pub(crate) struct Gauges {
@@ -81,6 +84,9 @@ impl Gauges {
         if let Some((limit, sources)) = &self.per_source {
             let mut sources = sources.lock();
             let count = sources.entry(source).or_insert(0);
+            if *count >= *limit + REFUSALS_PER_SOURCE {
+                return Admission::Drop;
+            }
             *count += 1;
             if *count > *limit {
                 admission = Admission::Refuse;

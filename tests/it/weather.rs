@@ -138,6 +138,30 @@ async fn beyond_the_limit_clients_are_told() {
     mesh.client(Role::Inbound).ask().await.expect("an answer");
 }
 
+/// A client that was turned away and stays silent is not waited for, neither by its place nor by a stop.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_was_turned_away_does_not_linger() {
+    let (mesh, _backend, _) = one_endpoint(|config| config.limits.connections = Some(1)).await;
+    let held = mesh
+        .client(Role::Inbound)
+        .connect()
+        .await
+        .expect("a connection");
+    let turned_away = RawClient::connect(mesh.address(Role::Inbound))
+        .await
+        .expect("a connection");
+    until("its place is given back", || {
+        count(&mesh, Reason::Overloaded) == 1
+    })
+    .await;
+    let again = RawClient::connect(mesh.address(Role::Inbound))
+        .await
+        .expect("a connection");
+    until("both are there", || mesh.proxy.open() == 2).await;
+    mesh.proxy.stop().await;
+    drop((held, turned_away, again));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pending_hellos_have_a_ceiling_and_the_oldest_goes() {
     let (mesh, _backend, hello) =

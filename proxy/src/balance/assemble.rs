@@ -217,6 +217,10 @@ fn add_gateways(
             .or_default()
             .add(place, &parts, availability);
     }
+    // Addresses that no part refers to any more; an open connection or the balancer in force keeps its own.
+    assembly
+        .gateways
+        .retain(|_, host| Arc::strong_count(host) > 1);
 }
 
 /// What a gateway stands for: its network, and its cluster if it serves just one.

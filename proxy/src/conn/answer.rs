@@ -70,7 +70,12 @@ fn poll_answer(
     replay: bool,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<Answer>> {
-    ready!(poll_send_rest(conn, attempt, cx))?;
+    if poll_send_rest(conn, attempt, cx)?.is_pending() {
+        if conn.is_due(worker.now()) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        return Poll::Pending;
+    }
     if !watched {
         return Poll::Ready(Ok(Answer::Committed));
     }

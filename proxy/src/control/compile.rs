@@ -1,6 +1,6 @@
 //! Snapshot -> routes, doing again only what has changed. It must not know connections.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -160,6 +160,10 @@ impl Routes {
                 weight: 0,
                 ..to.clone()
             };
+            // Several rules may lead to one destination; it has one route.
+            if self.plain.contains_key(&key) {
+                continue;
+            }
             let Some(service) = snapshot.service(&to.host) else {
                 continue;
             };
@@ -192,7 +196,12 @@ impl Routes {
             .collect();
         let whole: Arc<str> = "".into();
         let mut entries = Vec::new();
-        for port in &service.ports {
+        let mut seen = HashSet::new();
+        let streams = service
+            .ports
+            .iter()
+            .filter(|port| port.protocol != Protocol::Udp);
+        for port in streams.filter(|port| seen.insert(port.number)) {
             for subset in std::iter::once(&whole).chain(service.subsets.keys()) {
                 for role in &self.mesh_roles {
                     let Some(selection) = selection(service, port.number, subset, *role) else {
@@ -367,7 +376,11 @@ fn reuse(
 }
 
 fn selection(service: &Service, port: u16, subset: &Arc<str>, role: Role) -> Option<Selection> {
-    let port = service.ports.iter().find(|known| known.number == port)?;
+    let mut streams = service
+        .ports
+        .iter()
+        .filter(|known| known.protocol != Protocol::Udp);
+    let port = streams.find(|known| known.number == port)?;
     let subset = match subset.is_empty() {
         true => Subset {
             labels: Labels::new(),
@@ -375,7 +388,7 @@ fn selection(service: &Service, port: u16, subset: &Arc<str>, role: Role) -> Opt
         },
         false => service.subsets.get(subset)?.clone(),
     };
-    (port.protocol != Protocol::Udp).then(|| Selection {
+    Some(Selection {
         role,
         port_name: port.name.clone(),
         labels: subset.labels,
