@@ -29,15 +29,6 @@ const AWAY: Place = Place {
     locality: "eu-west/a",
 };
 
-fn count(mesh: &Mesh, reason: Reason) -> u64 {
-    let closes = mesh.proxy.totals().closes;
-    closes
-        .iter()
-        .filter(|(_, known, _)| *known == reason)
-        .map(|(.., count)| count)
-        .sum()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sidecar_reaches_an_endpoint_on_both_families() {
     for ip in [V4, V6] {
@@ -57,7 +48,7 @@ async fn a_sidecar_reaches_an_endpoint_on_both_families() {
             let answer = mesh.client(role).ask().await.expect("an answer");
             assert_eq!(answer.who, "us-west/a/1");
         }
-        until("both are counted", || count(&mesh, Reason::Done) == 2).await;
+        until("both are counted", || mesh.count(Reason::Done) == 2).await;
         mesh.proxy.stop().await;
     }
 }
@@ -117,7 +108,7 @@ async fn the_own_zone_comes_first_and_other_networks_last() {
         .await
         .expect_err("nothing in this network");
     assert_eq!(refused.kind, Kind::Alert(AlertDescription::InternalError));
-    until("it is counted", || count(&mesh, Reason::NoEndpoint) == 1).await;
+    until("it is counted", || mesh.count(Reason::NoEndpoint) == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,7 +140,7 @@ async fn what_is_not_known_goes_nowhere() {
             Kind::Alert(AlertDescription::UnrecognisedName),
             "{name}"
         );
-        until(&name, || count(&mesh, reason) > 0).await;
+        until(&name, || mesh.count(reason) > 0).await;
     }
     let h2 = mesh.pki.client_config(&["h2", "http/1.1"]);
     let refused = mesh
@@ -163,7 +154,7 @@ async fn what_is_not_known_goes_nowhere() {
         Kind::Alert(AlertDescription::UnrecognisedName)
     );
     until("the gate is counted", || {
-        count(&mesh, Reason::AlpnRefused) == 1
+        mesh.count(Reason::AlpnRefused) == 1
     })
     .await;
     assert_eq!(backend.connections(), 0);

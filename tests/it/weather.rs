@@ -15,15 +15,6 @@ const HERE: Place = Place {
     locality: "us-west/a",
 };
 
-fn count(mesh: &Mesh, reason: Reason) -> u64 {
-    let closes = mesh.proxy.totals().closes;
-    closes
-        .iter()
-        .filter(|(_, known, _)| *known == reason)
-        .map(|(.., count)| count)
-        .sum()
-}
-
 async fn one_endpoint(
     change: impl FnOnce(&mut proxy::config::Config),
 ) -> (Mesh, sidecar::Backend, Vec<u8>) {
@@ -66,7 +57,7 @@ async fn silent_partial_and_slow_clients_have_their_time() {
     assert!(partial.drain().await.0.is_empty());
     slow.await.expect("the slow client ends");
     until("all three are counted", || {
-        count(&mesh, Reason::HelloTimeout) == 3
+        mesh.count(Reason::HelloTimeout) == 3
     })
     .await;
     assert_eq!(
@@ -100,12 +91,12 @@ async fn what_is_no_hello_is_told_apart() {
         client.send(bytes).await.expect("sent");
         client.finish().await.ok();
         client.drain().await;
-        until(reason.as_str(), || count(&mesh, reason) == 1).await;
+        until(reason.as_str(), || mesh.count(reason) == 1).await;
     }
     let mut probe = RawClient::connect(address).await.expect("a connection");
     probe.finish().await.expect("closed");
     probe.drain().await;
-    until("the probe is counted", || count(&mesh, Reason::Probe) == 1).await;
+    until("the probe is counted", || mesh.count(Reason::Probe) == 1).await;
     assert_eq!(backend.connections(), 0);
 }
 
@@ -151,7 +142,7 @@ async fn a_client_that_was_turned_away_does_not_linger() {
         .await
         .expect("a connection");
     until("its place is given back", || {
-        count(&mesh, Reason::Overloaded) == 1
+        mesh.count(Reason::Overloaded) == 1
     })
     .await;
     let again = RawClient::connect(mesh.address(Role::Inbound))
@@ -176,10 +167,7 @@ async fn pending_hellos_have_a_ceiling_and_the_oldest_goes() {
         client.send(&half).await.expect("sent");
         clients.push(client);
     }
-    until("the oldest went", || {
-        count(&mesh, Reason::Overloaded) >= 100
-    })
-    .await;
+    until("the oldest went", || mesh.count(Reason::Overloaded) >= 100).await;
     assert!(mesh.proxy.open() >= 50, "the newest are still there");
     // The others are not harmed.
     assert_eq!(
@@ -205,6 +193,6 @@ async fn an_endpoint_that_never_answers_is_the_clients_to_leave() {
     client.send(&hello).await.expect("sent");
     backend.until_open(1).await;
     client.reset().expect("reset");
-    until("it is counted", || count(&mesh, Reason::Unanswered) == 1).await;
+    until("it is counted", || mesh.count(Reason::Unanswered) == 1).await;
     until("nothing is left", || mesh.proxy.open() == 0).await;
 }

@@ -10,6 +10,7 @@ use model::{
     Protocol, Service, Snapshot, TlsMode, Viewpoint, Workload,
 };
 use proxy::Proxy;
+use proxy::close::Reason;
 use proxy::config::{Config, Limits, Listener, Role, Timeouts};
 use sidecar::{Backend, Client, Pki};
 use tokio::sync::watch;
@@ -98,6 +99,14 @@ impl Mesh {
     #[must_use]
     pub fn client(&self, role: Role) -> Client {
         Client::new(&self.pki, self.address(role))
+    }
+
+    /// How many connections have ended for this reason.
+    #[must_use]
+    pub fn count(&self, reason: Reason) -> u64 {
+        let closes = self.proxy.totals().closes;
+        let of_reason = closes.iter().filter(|(_, known, _)| *known == reason);
+        of_reason.map(|(.., count)| count).sum()
     }
 
     /// A running endpoint.
