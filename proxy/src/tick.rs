@@ -12,7 +12,7 @@ pub(crate) const TICK: Duration = Duration::from_millis(25);
 const SLOTS: u64 = 128;
 
 /// Entries that a slot has room for from the start, so that a quiet worker never allocates for one.
-const ROOM: usize = 64;
+const ROOM: usize = 512;
 
 /// A connection of this worker: its place in the list and the number that tells it from a later one in the same place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
