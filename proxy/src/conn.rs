@@ -163,7 +163,7 @@ async fn relay(worker: &Rc<Worker>, conn: &Rc<Conn>, client: Client, opened: Ope
             {
                 lingering = true;
                 worker.wake_at(conn, worker.now().after(linger(side)));
-            } else if relay.has_pipe() && conn.due() == Millis::default() {
+            } else if relay.wants_rest() && conn.due() == Millis::default() {
                 worker.wake_at(conn, worker.now().after(sockets::SETTLED));
             }
         }

@@ -23,6 +23,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use self::buffers::{Buffer, Buffers};
@@ -31,6 +32,11 @@ use self::pipes::Pipes;
 
 /// Most that a connection moves before the others of its worker get a turn.
 const TURN: usize = 1 << 20;
+
+/// Who has moved this much in its last turn goes to the end of the queue once before its next one. The runtime queues
+/// those whose sockets have become ready in an order of its own, so without this a stream could have two turns before a
+/// small flow that waits, instead of one. It costs a poll and no system call.
+const STREAM: usize = 64 << 10;
 
 /// What the relays of one worker share.
 #[derive(Debug)]
@@ -88,6 +94,10 @@ pub struct Relay {
     down: Direction,
     /// The first fault of either socket; it decides how the relay ends.
     fault: Option<(Side, Fault)>,
+    /// Bytes moved in the last turn.
+    spent: usize,
+    /// It has been to the end of the queue since.
+    queued_again: bool,
     up_first: bool,
     discarding: bool,
 }
@@ -96,10 +106,28 @@ impl Shared {
     /// Fresh pools.
     #[must_use]
     pub fn new() -> Rc<Self> {
+        Self::with_pipes(pipes::MOST)
+    }
+
+    /// Fresh pools with at most so many pipes; with none every stream is copied.
+    #[must_use]
+    pub fn with_pipes(most: usize) -> Rc<Self> {
         Rc::new(Self {
             buffers: Buffers::new(),
-            pipes: Pipes::new(),
+            pipes: Pipes::new(most),
         })
+    }
+
+    /// Pipes that streams hold now.
+    #[must_use]
+    pub fn pipes_in_use(&self) -> usize {
+        self.pipes.in_use()
+    }
+
+    /// How often a stream could have no pipe and went on being copied.
+    #[must_use]
+    pub fn pipes_refused(&self) -> u64 {
+        self.pipes.refused()
     }
 
     /// The worker's buffer, for whoever reads right now; not to be held across an await.
@@ -130,6 +158,8 @@ impl Relay {
             up: Direction::new(None),
             down: Direction::new(leftover.map(|kept| kept.0)),
             fault: None,
+            spent: 0,
+            queued_again: false,
             up_first: false,
             discarding: false,
         }
@@ -153,6 +183,17 @@ impl Relay {
         if self.discarding {
             return self.poll_discard(cx, traffic);
         }
+        if self.spent >= STREAM && !self.queued_again {
+            self.queued_again = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let turn = if self.queued_again {
+            TURN
+        } else {
+            TURN - self.spent
+        };
+        self.queued_again = false;
         let Self {
             client,
             upstream,
@@ -162,7 +203,7 @@ impl Relay {
             ..
         } = self;
         let shared = &**shared;
-        let mut budget = TURN;
+        let mut budget = turn;
         let (up_waits, down_waits) = (up.waits(), down.waits());
         let (mut sent, mut received) = (Step::Waits, Step::Waits);
         // Who goes first may use the whole turn, so they take turns at that too.
@@ -191,8 +232,15 @@ impl Relay {
                 received = down.poll(cx, lane);
             }
         }
-        self.note(sent, Side::Client, Side::Upstream);
-        self.note(received, Side::Upstream, Side::Client);
+        self.spent = turn - budget;
+        // In the order they were met: a socket tells its error once, and then only that it is closed.
+        if self.up_first {
+            self.note(sent, Side::Client, Side::Upstream);
+            self.note(received, Side::Upstream, Side::Client);
+        } else {
+            self.note(received, Side::Upstream, Side::Client);
+            self.note(sent, Side::Client, Side::Upstream);
+        }
         self.pass_end_on();
 
         if self.up.is_over() && self.down.is_over() {
@@ -220,18 +268,42 @@ impl Relay {
         self.end(traffic)
     }
 
-    /// Whether it has a pipe, which a stream that pauses should not keep.
+    /// Whether [`rest`](Self::rest) should be called in a second or so, and again as long as this holds.
     #[must_use]
-    pub fn has_pipe(&self) -> bool {
-        self.up.has_pipe() || self.down.has_pipe()
+    pub fn wants_rest(&self) -> bool {
+        self.up.has_pipe() || self.down.has_pipe() || self.up.is_over() != self.down.is_over()
     }
 
-    /// Gives back the pipes of directions that have moved nothing since this was called last.
+    /// What nothing wakes a relay for; a poll has to follow. Gives back the pipes of directions that have moved nothing
+    /// since this was called last, and notices that a side which had said its FIN has failed since: its socket is read no
+    /// more, so a reset there would stay unseen for as long as the other side is silent.
     pub fn rest(&mut self) {
         for direction in [&mut self.up, &mut self.down] {
             if !direction.take_moved() {
                 direction.rest(&self.shared);
             }
+        }
+        if self.fault.is_some() || self.up.is_over() == self.down.is_over() {
+            return;
+        }
+        let (finished, other, socket, owed) = if self.up.is_over() {
+            (
+                Side::Client,
+                Side::Upstream,
+                &self.client,
+                self.down.waits(),
+            )
+        } else {
+            (
+                Side::Upstream,
+                Side::Client,
+                &self.upstream,
+                self.up.waits(),
+            )
+        };
+        // No system call unless the runtime has been told of an error.
+        if let Ok(Some(error)) = socket.try_io(Interest::ERROR, || socket.take_error()) {
+            self.note(Step::WriteFault(fault_of(&error, owed)), other, finished);
         }
     }
 

@@ -114,11 +114,12 @@ impl Direction {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return self.sink_failed(step, &error, lane.shared),
             }
-            if self.state == State::Ended {
+            let held = self.held() > 0;
+            if !held && self.state == State::Ended {
                 self.state = State::Delivered;
                 break;
             }
-            if *lane.budget == 0 {
+            if held || *lane.budget == 0 {
                 return Step::Moved;
             }
             match self.take_more(cx, &mut lane) {
@@ -156,7 +157,15 @@ impl Direction {
 
     /// Whether bytes wait for the sink.
     pub(super) fn waits(&self) -> bool {
-        self.waiting.is_some() || self.pipe.as_ref().is_some_and(|pipe| pipe.held() > 0)
+        self.held() > 0
+    }
+
+    /// Bytes that were taken from the source and that the sink has not taken yet.
+    pub(super) fn held(&self) -> usize {
+        self.waiting
+            .as_ref()
+            .map_or(0, |buffer| buffer.rest().len())
+            + self.pipe.as_ref().map_or(0, Pipe::held)
     }
 
     /// Once, when everything is delivered: the sink can be told.
@@ -197,10 +206,14 @@ impl Direction {
         }
     }
 
-    /// Writes what waits, until nothing does.
+    /// Writes what waits, until nothing does or the turn is over.
     fn deliver(&mut self, cx: &mut Context<'_>, lane: &mut Lane<'_>) -> Poll<io::Result<()>> {
         while let Some(buffer) = &mut self.waiting {
-            let n = ready!(copy::write(cx, lane.to, buffer.rest()))?;
+            if *lane.budget == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            let most = buffer.rest().len().min(*lane.budget);
+            let n = ready!(copy::write(cx, lane.to, &buffer.rest()[..most]))?;
             buffer.advance(n);
             self.moved = true;
             lane.tally(n);
@@ -211,7 +224,10 @@ impl Direction {
             }
         }
         while let Some(pipe) = self.pipe.as_mut().filter(|pipe| pipe.held() > 0) {
-            let n = match ready!(splice::drain(cx, pipe, lane.to)) {
+            if *lane.budget == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            let n = match ready!(splice::drain(cx, pipe, lane.to, *lane.budget)) {
                 Err(error) if cannot_splice(&error) => {
                     return Poll::Ready(self.unpipe(lane.shared));
                 }
@@ -264,7 +280,7 @@ impl Direction {
     }
 
     /// Back to copying, with what the pipe held.
-    fn unpipe(&mut self, shared: &Shared) -> io::Result<()> {
+    pub(super) fn unpipe(&mut self, shared: &Shared) -> io::Result<()> {
         self.copy_only = true;
         let Some(mut pipe) = self.pipe.take() else {
             return Ok(());
@@ -293,7 +309,11 @@ impl Lane<'_> {
     }
 }
 
-/// The kernel's word for "not between these two".
+/// The kernel's words for "not between these two", "not for you" and "not now": copying needs neither the call nor the pages.
 fn cannot_splice(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::InvalidInput
+    use io::ErrorKind::{InvalidInput, OutOfMemory, PermissionDenied, Unsupported};
+    matches!(
+        error.kind(),
+        InvalidInput | OutOfMemory | PermissionDenied | Unsupported
+    )
 }

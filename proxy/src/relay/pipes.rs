@@ -12,7 +12,7 @@ use tokio::time::Instant;
 const SIZE: usize = 1 << 20;
 
 /// Most pipes of a worker. `fs.pipe-user-pages-soft` allows an unprivileged user about 64 of this size.
-const MOST: usize = 32;
+pub(super) const MOST: usize = 32;
 
 /// How long nobody asks again after a pipe could not be had.
 const RETRY: Duration = Duration::from_secs(1);
@@ -23,6 +23,10 @@ pub(super) struct Pipes {
     pool: RefCell<Vec<Pipe>>,
     made: Cell<usize>,
     not_before: Cell<Option<Instant>>,
+    /// Most that may exist at a time.
+    most: usize,
+    /// How often a stream asked and got none.
+    refused: Cell<u64>,
 }
 
 /// A pipe and how much is in it. Boxed, because hardly any connection has one.
@@ -37,20 +41,40 @@ struct Ends {
 }
 
 impl Pipes {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(most: usize) -> Self {
         Self {
             pool: RefCell::default(),
             made: Cell::new(0),
             not_before: Cell::new(None),
+            most,
+            refused: Cell::new(0),
         }
     }
 
     /// An empty pipe; `None` when all are in use or the kernel gives none, and then the stream is copied.
     pub(super) fn take(&self) -> Option<Pipe> {
+        let pipe = self.pooled_or_made();
+        if pipe.is_none() {
+            self.refused.set(self.refused.get() + 1);
+        }
+        pipe
+    }
+
+    /// Pipes that streams hold now.
+    pub(super) fn in_use(&self) -> usize {
+        self.made.get() - self.pool.borrow().len()
+    }
+
+    /// How often a stream asked and got none.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.get()
+    }
+
+    fn pooled_or_made(&self) -> Option<Pipe> {
         if let Some(pipe) = self.pool.borrow_mut().pop() {
             return Some(pipe);
         }
-        if self.made.get() == MOST {
+        if self.made.get() >= self.most {
             return None;
         }
         if self
@@ -80,12 +104,6 @@ impl Pipes {
         } else {
             self.made.set(self.made.get() - 1);
         }
-    }
-
-    /// As if the user's share of pipe pages were used up.
-    #[cfg(test)]
-    pub(super) fn exhaust(&self) {
-        self.made.set(MOST);
     }
 }
 

@@ -41,11 +41,12 @@ pub(super) fn drain(
     cx: &mut Context<'_>,
     pipe: &mut Pipe,
     to: &TcpStream,
+    most: usize,
 ) -> Poll<io::Result<usize>> {
     loop {
         ready!(to.poll_write_ready(cx))?;
-        let held = pipe.held();
-        match to.try_io(Interest::WRITABLE, || move_bytes(pipe.read_end(), to, held)) {
+        let most = most.min(pipe.held());
+        match to.try_io(Interest::WRITABLE, || move_bytes(pipe.read_end(), to, most)) {
             Ok(n) => {
                 pipe.drained(n);
                 return Poll::Ready(Ok(n));
