@@ -13,7 +13,7 @@ use crate::{Chunked, Endpoint, Hostname, Keyed, Labels, Policy};
 pub struct Service {
     /// `hello.default.svc.cluster.local`.
     pub host: Hostname,
-    /// Its ports, sorted by number; numbers are unique.
+    /// Its ports, sorted by number; a number stands at most once for each protocol.
     pub ports: Vec<Port>,
     /// Named selections of its endpoints.
     #[serde(default)]

@@ -165,9 +165,15 @@ impl Converter<'_> {
             if number == 0 {
                 return self.fail(port.number.referenced, "a service port is 1 to 65535");
             }
+            let protocol = match port.protocol {
+                ProtocolFile::Tcp => Protocol::Tcp,
+                ProtocolFile::Udp => Protocol::Udp,
+            };
+            // One number may stand for a TCP and a UDP port (DNS: 53), as in a Kubernetes Service.
+            let same = |other: &Port| (other.number, other.protocol) == (number, protocol);
             if known
                 .iter()
-                .any(|other| other.number == number || *other.name == *port.name)
+                .any(|other| same(other) || *other.name == *port.name)
             {
                 let problem = format!(
                     "port {number} or its name '{}' stands here twice",
@@ -175,10 +181,6 @@ impl Converter<'_> {
                 );
                 return self.fail(port.number.referenced, problem);
             }
-            let protocol = match port.protocol {
-                ProtocolFile::Tcp => Protocol::Tcp,
-                ProtocolFile::Udp => Protocol::Udp,
-            };
             known.push(Port {
                 number,
                 name: port.name.into(),
@@ -338,8 +340,8 @@ impl Converter<'_> {
         for target in route.to {
             let host = self.hostname(&target.host)?;
             let service = part.services.find(|service| service.host.cmp(&host));
-            let known = service
-                .is_some_and(|service| service.ports.iter().any(|port| port.number == target.port));
+            let wanted = |port: &Port| (port.number, port.protocol) == (target.port, Protocol::Tcp);
+            let known = service.is_some_and(|service| service.ports.iter().any(wanted));
             if !known {
                 return self.fail(
                     target.host.referenced,

@@ -78,9 +78,7 @@ impl Follower {
             tokio::select! {
                 _ = looks.tick() => {
                     let seen = fingerprint(&self.path);
-                    // Read when it has been the same for two looks: a file that is being written is still changing, and
-                    // its first half can be a good file that has lost services.
-                    if seen != self.seen && looked.as_ref() == Some(&seen) {
+                    if seen != self.seen && self.is_whole(looked.as_ref(), &seen) {
                         self.seen = seen.clone();
                         self.read().await;
                     }
@@ -94,6 +92,21 @@ impl Follower {
                 true = self.resolver.answer() => self.publish(),
             }
         }
+    }
+
+    /// Whether what is seen may be read, after what the last look saw. A file that is being written is still changing, and
+    /// its first half can be a good file that has lost services: it has to be the same for two looks. One that was replaced
+    /// since the last look, again, is written elsewhere: waiting for it to be the same could take for ever.
+    fn is_whole(&self, looked: Option<&Fingerprint>, seen: &Fingerprint) -> bool {
+        let which = |print: &Fingerprint| {
+            print
+                .as_ref()
+                .map(|(path, inode, ..)| (path.clone(), *inode))
+        };
+        looked.is_some_and(|looked| {
+            looked == seen
+                || (*looked != self.seen && looked.is_some() && which(looked) != which(seen))
+        })
     }
 
     async fn read(&mut self) {

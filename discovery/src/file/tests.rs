@@ -270,6 +270,52 @@ async fn a_config_map_is_followed() {
     .await;
 }
 
+/// A writer that is never done holds up nothing, as long as each of its versions is whole.
+#[tokio::test]
+async fn a_file_that_is_replaced_all_the_time_is_followed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("mesh.yaml");
+    fs::write(&path, ISSUE).expect("written");
+    let source = start(path.clone()).await.expect("a good file");
+    let writing = async {
+        let mut round = 0;
+        while source.status.borrow().reloads < 4 {
+            round += 1;
+            let next = folder.path().join("mesh.yaml.new");
+            let more = if round % 2 == 0 { SECOND } else { "" };
+            fs::write(&next, format!("{ISSUE}{more}")).expect("written");
+            fs::rename(&next, &path).expect("renamed");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let followed = tokio::time::timeout(Duration::from_secs(20), writing).await;
+    assert!(followed.is_ok(), "{:?}", source.status.borrow());
+    assert_eq!(source.status.borrow().failures, 0);
+}
+
+#[test]
+fn a_number_may_stand_for_tcp_and_for_udp() {
+    let dns = "    ports:\n      - {number: 53, name: dns, protocol: UDP}\n      - {number: 53, name: dns-tcp}\n";
+    let text = ISSUE.replacen("    ports:\n", dns, 1);
+    let loaded = parse("mesh.yaml", &text).expect("a good file");
+    let service = loaded.part.services.iter().next().expect("a service");
+    let ports: Vec<_> = service
+        .ports
+        .iter()
+        .map(|port| (port.number, &*port.name))
+        .collect();
+    assert_eq!(ports, [(53, "dns"), (53, "dns-tcp"), (5000, "http")]);
+    // A passthrough route wants the one that streams.
+    let route = |port: u16| {
+        format!(
+            "passthrough: [{{hosts: [a.b], to: [{{host: hello.default.svc.cluster.local, port: {port}}}]}}]\n{text}"
+        )
+    };
+    assert!(parse("mesh.yaml", &route(53)).is_ok());
+    let datagrams = route(53).replacen("      - {number: 53, name: dns-tcp}\n", "", 1);
+    assert!(parse("mesh.yaml", &datagrams).is_err());
+}
+
 #[tokio::test]
 async fn a_gateway_can_have_a_name() {
     let folder = tempfile::tempdir().expect("a folder");
