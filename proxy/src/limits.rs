@@ -100,6 +100,12 @@ impl Gauges {
         self.workers[worker].0.fetch_add(1, Relaxed);
     }
 
+    /// A client that was counted to one worker is served by another.
+    pub(crate) fn reassign(&self, from: usize, to: usize) {
+        self.workers[from].0.fetch_sub(1, Relaxed);
+        self.assign(to);
+    }
+
     /// A connection of this worker is over.
     pub(crate) fn leave(&self, worker: usize, source: IpAddr) {
         self.workers[worker].0.fetch_sub(1, Relaxed);

@@ -20,19 +20,23 @@ const BATCH: usize = 64;
 /// How long nothing is accepted after the kernel had no descriptor or memory for another client.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts until the task is dropped.
-pub(crate) async fn accept(worker: Rc<Worker>, listener: TcpListener, index: u16) {
+/// A listener that its worker's runtime watches.
+pub(crate) type Registered = AsyncFd<TcpListener>;
+
+/// Has the runtime of the calling worker watch a listener.
+///
+/// # Errors
+/// When the kernel has no descriptor or memory for that.
+pub(crate) fn register(listener: TcpListener) -> io::Result<Registered> {
     #[expect(
         deprecated,
         reason = "new() is deprecated for types whose descriptor can change; a listener owns its one. Its successor is unsafe"
     )]
-    let listener = match AsyncFd::new(listener) {
-        Ok(listener) => listener,
-        Err(fault) => {
-            tracing::error!(%fault, "a listener could not be registered with its worker and accepts nothing");
-            return;
-        }
-    };
+    AsyncFd::new(listener)
+}
+
+/// Accepts until the task is dropped.
+pub(crate) async fn accept(worker: Rc<Worker>, listener: Registered, index: u16) {
     let mut reserve = Reserve::new();
     loop {
         let Ok(mut ready) = listener.readable().await else {
@@ -85,7 +89,7 @@ fn admit(worker: &Rc<Worker>, socket: TcpStream, peer: SocketAddr, listener: u16
             if place == worker.index {
                 Worker::start(worker, socket, peer, listener, admission);
             } else {
-                worker.hand_over(place, socket, peer, listener);
+                Worker::hand_over(worker, place, socket, peer, listener);
             }
         }
     }

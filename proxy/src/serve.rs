@@ -2,13 +2,14 @@
 //! snapshots come from.
 
 use std::io;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 
 use model::Snapshot;
 use parking_lot::Mutex;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
@@ -24,7 +25,7 @@ use crate::worker::{self, Bound, Message, Shared};
 #[derive(Debug)]
 pub struct Proxy {
     shared: Arc<Shared>,
-    threads: Mutex<Vec<JoinHandle<io::Result<()>>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     control: tokio::task::JoinHandle<()>,
     progress: Arc<Progress>,
 }
@@ -65,20 +66,11 @@ impl Proxy {
             inboxes: outboxes,
         });
         let progress = control.progress().clone();
+        let threads = start_workers(&shared, sockets, inboxes)?;
         let control = tokio::spawn(control.run(snapshots));
-        let threads = (0..)
-            .zip(sockets.into_iter().zip(inboxes))
-            .map(|(index, (listeners, inbox))| {
-                let shared = shared.clone();
-                std::thread::Builder::new()
-                    .name(format!("worker-{index}"))
-                    .spawn(move || worker::run(index, shared, listeners, inbox))
-            })
-            .collect::<io::Result<Vec<_>>>()?;
-        let threads = Mutex::new(threads);
         Ok(Self {
             shared,
-            threads,
+            threads: Mutex::new(threads),
             control,
             progress,
         })
@@ -149,8 +141,8 @@ impl Proxy {
         let threads = std::mem::take(&mut *self.threads.lock());
         let joined = tokio::task::spawn_blocking(move || {
             for thread in threads {
-                if !matches!(thread.join(), Ok(Ok(()))) {
-                    tracing::error!("a worker ended with an error");
+                if thread.join().is_err() {
+                    tracing::error!("a worker ended with a panic");
                 }
             }
         });
@@ -158,10 +150,7 @@ impl Proxy {
     }
 
     fn tell(&self, message: impl Fn() -> Message) {
-        for inbox in &self.shared.inboxes {
-            // A worker that is gone needs no telling.
-            let _ = inbox.send(message());
-        }
+        tell(&self.shared, message);
     }
 }
 
@@ -169,6 +158,45 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.tell(|| Message::Stop);
         self.control.abort();
+    }
+}
+
+/// Starts the workers, and waits for each until it can serve: a listener without its worker would attract clients that
+/// nobody ever takes. When one cannot, those already running are stopped.
+fn start_workers(
+    shared: &Arc<Shared>,
+    sockets: Vec<Vec<TcpListener>>,
+    inboxes: Vec<UnboundedReceiver<Message>>,
+) -> io::Result<Vec<JoinHandle<()>>> {
+    let mut threads = Vec::new();
+    for (index, (listeners, inbox)) in (0..).zip(sockets.into_iter().zip(inboxes)) {
+        let (started, outcome) = std::sync::mpsc::channel();
+        let own = shared.clone();
+        let thread = std::thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || worker::run(index, own, listeners, inbox, &started));
+        let outcome = thread.and_then(|thread| {
+            threads.push(thread);
+            outcome.recv().map_err(io::Error::other)?
+        });
+        if let Err(fault) = outcome {
+            tell(shared, || Message::Stop);
+            for thread in threads {
+                // How it ended changes nothing any more.
+                let _ = thread.join();
+            }
+            let hint = "fewer 'workers' or a higher limit of open files and threads may help";
+            let problem = format!("worker {index} cannot start: {fault}; {hint}");
+            return Err(io::Error::new(fault.kind(), problem));
+        }
+    }
+    Ok(threads)
+}
+
+fn tell(shared: &Shared, message: impl Fn() -> Message) {
+    for inbox in &shared.inboxes {
+        // A worker that is gone needs no telling.
+        let _ = inbox.send(message());
     }
 }
 
@@ -188,3 +216,6 @@ fn cannot_bind(address: std::net::SocketAddr, fault: &io::Error) -> io::Error {
         format!("cannot listen on {address}: {fault}{hint}"),
     )
 }
+
+#[cfg(test)]
+mod tests;

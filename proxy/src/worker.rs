@@ -5,11 +5,14 @@ mod conns;
 mod held;
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::mpsc::error::SendError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use self::conns::Conns;
@@ -19,7 +22,7 @@ use crate::close::{Blame, Close, Reason, Stage};
 use crate::config::{Config, Role};
 use crate::conn::{self, Conn};
 use crate::limits::{Admission, Gauges};
-use crate::listener;
+use crate::listener::{self, Registered};
 use crate::relay;
 use crate::stats::Stats;
 use crate::table::{Route, Tables};
@@ -76,27 +79,38 @@ pub(crate) struct Worker {
     wheel: RefCell<Wheel>,
 }
 
-/// Runs a worker on the calling thread until it is told to stop.
+/// Runs a worker on the calling thread until it is told to stop; says first whether it can.
 pub(crate) fn run(
     index: usize,
     shared: Arc<Shared>,
     listeners: Vec<TcpListener>,
     inbox: UnboundedReceiver<Message>,
-) -> std::io::Result<()> {
+    started: &Sender<io::Result<()>>,
+) {
     let runtime = Builder::new_current_thread()
         .enable_io()
         .enable_time()
-        .build_local(LocalOptions::default())?;
+        .build_local(LocalOptions::default());
+    // Whoever started it waits for the word, so it is heard.
+    let say = |outcome| drop(started.send(outcome));
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(fault) => return say(Err(fault)),
+    };
     runtime.block_on(async {
-        let worker = Rc::new(Worker::new(index, shared));
-        work(worker, listeners, inbox).await;
+        match listeners.into_iter().map(listener::register).collect() {
+            Ok(listeners) => {
+                say(Ok(()));
+                work(Rc::new(Worker::new(index, shared)), listeners, inbox).await;
+            }
+            Err(fault) => say(Err(fault)),
+        }
     });
-    Ok(())
 }
 
 async fn work(
     worker: Rc<Worker>,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Registered>,
     mut inbox: UnboundedReceiver<Message>,
 ) {
     let mut accepting = Vec::new();
@@ -199,16 +213,24 @@ impl Worker {
         });
     }
 
-    /// Gives a client to another worker.
-    pub(crate) fn hand_over(&self, to: usize, socket: TcpStream, peer: SocketAddr, listener: u16) {
+    /// Gives a client, counted to another worker, to that one; one that has ended cannot take it, so it is served here.
+    pub(crate) fn hand_over(
+        worker: &Rc<Self>,
+        to: usize,
+        socket: TcpStream,
+        peer: SocketAddr,
+        listener: u16,
+    ) {
         let message = Message::Serve {
             socket,
             peer,
             listener,
         };
-        if self.shared.inboxes[to].send(message).is_err() {
-            // That worker has stopped, so this gateway is stopping; the client is closed.
-            self.shared.gauges.leave(to, peer.ip());
+        if let Err(SendError(Message::Serve { socket, .. })) =
+            worker.shared.inboxes[to].send(message)
+        {
+            worker.gauges().reassign(to, worker.index);
+            Self::start(worker, socket, peer, listener, Admission::Serve);
         }
     }
 

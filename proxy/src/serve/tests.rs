@@ -1,0 +1,62 @@
+//! The data path as a whole, where one of its workers is gone.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::*;
+use crate::close::Reason;
+use crate::config::{Limits, Listener, Role, Timeouts};
+
+fn two_workers() -> Config {
+    Config {
+        listeners: vec![Listener {
+            address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+            role: Role::Inbound,
+        }],
+        workers: 2,
+        viewpoint: model::Viewpoint::default(),
+        allow_loopback: true,
+        zone_spill: true,
+        timeouts: Timeouts::default(),
+        limits: Limits {
+            connections: Some(1_000),
+            ..Limits::default()
+        },
+    }
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let outcome = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+    assert!(outcome.is_ok(), "waited in vain until {what}");
+}
+
+/// The other one has no open connections, so every client is offered to it, and each has to be taken back.
+#[tokio::test]
+async fn a_worker_that_has_ended_costs_no_client() {
+    let (_snapshots, receiver) = watch::channel(Arc::default());
+    let proxy = Proxy::start(two_workers(), receiver).expect("it starts");
+    proxy.shared.inboxes[1].send(Message::Stop).expect("told");
+    until("the second worker has ended", || {
+        proxy.threads.lock()[1].is_finished()
+    })
+    .await;
+    let address = proxy.bound()[0].address;
+    let clients: Vec<_> = (0..20)
+        .map(|_| std::net::TcpStream::connect(address).expect("connected"))
+        .collect();
+    until("all are held", || proxy.open() == clients.len()).await;
+    assert!(proxy.totals().closes.is_empty());
+    drop(clients);
+    until("all are counted", || {
+        let probes =
+            |closes: &[(_, Reason, u64)]| closes.iter().any(|c| (c.1, c.2) == (Reason::Probe, 20));
+        probes(&proxy.totals().closes) && proxy.open() == 0
+    })
+    .await;
+    proxy.stop().await;
+}
