@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use self::answer::{Answer, await_answer};
 use self::client::Client;
 pub(crate) use self::record::Conn;
+pub(crate) use self::refuse::turn_away_at_once;
 use crate::clock::Millis;
 use crate::close::{Blame, Close, Reason, Stage};
 use crate::config::Role;

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use tokio::io::unix::AsyncFd;
 
+use crate::conn;
 use crate::limits::Admission;
 use crate::worker::Worker;
 
@@ -53,10 +54,16 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: Registered, index: u16)
                 // The client gave up while it was queued, or the call was interrupted: the next one.
                 Err(Errno::CONNABORTED | Errno::INTR | Errno::PROTO) => {}
                 Err(Errno::MFILE | Errno::NFILE) => {
-                    worker.count_without_descriptor();
-                    reserve.turn_one_away(listener.get_ref());
                     pause = true;
-                    break;
+                    match reserve.turn_one_away(listener.get_ref()) {
+                        Ok(()) => worker.count_without_descriptor(),
+                        // Without a descriptor the kernel does not even say that nobody waits.
+                        Err(Errno::AGAIN) => {
+                            ready.clear_ready();
+                            break;
+                        }
+                        Err(_) => break,
+                    }
                 }
                 Err(fault) => {
                     tracing::warn!(fault = %io::Error::from(fault), "accepting failed; trying again in {PAUSE:?}");
@@ -108,7 +115,7 @@ fn accept_one(listener: &TcpListener) -> Result<(TcpStream, SocketAddr), Errno> 
     ))
 }
 
-/// A descriptor kept back, so that a client can be taken and closed when there is none left: it learns that at once,
+/// A descriptor kept back, so that a client can be taken and told when there is none left: it learns that at once,
 /// instead of waiting in a queue that nobody can empty.
 struct Reserve(Option<File>);
 
@@ -117,9 +124,11 @@ impl Reserve {
         Self(File::open("/dev/null").ok())
     }
 
-    fn turn_one_away(&mut self, listener: &TcpListener) {
+    fn turn_one_away(&mut self, listener: &TcpListener) -> Result<(), Errno> {
         self.0 = None;
-        drop(accept_one(listener));
+        let taken = accept_one(listener);
+        let told = taken.map(|(socket, _)| conn::turn_away_at_once(&socket));
         self.0 = File::open("/dev/null").ok();
+        told
     }
 }

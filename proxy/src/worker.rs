@@ -299,9 +299,11 @@ impl Worker {
         }
     }
 
-    /// A client got nothing, because there was no descriptor for it.
+    /// A client was only told that there is no room, because there was no descriptor for it.
     pub(crate) fn count_without_descriptor(&self) {
         self.stats().no_descriptor();
+        let close = Close::new(Stage::Accept, Reason::Overloaded, Blame::Gateway);
+        self.stats().closed(close);
     }
 
     /// An endpoint is dialled.

@@ -2,7 +2,8 @@
 //! away, because closing on unread bytes would reset the alert away. It must not decide why.
 
 use std::future::poll_fn;
-use std::net::Shutdown;
+use std::io::Read;
+use std::net::{Shutdown, TcpStream as StdTcpStream};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -44,12 +45,29 @@ pub(super) async fn refuse(
         return;
     };
     if let Some(alert) = alert(reason) {
-        // A fatal alert record, protocol version 3.3 as every version of TLS accepts it.
-        let _ = SockRef::from(socket).send(&[0x15, 0x03, 0x03, 0x00, 0x02, 0x02, alert as u8]);
+        let _ = SockRef::from(socket).send(&record(alert));
     }
     if SockRef::from(socket).shutdown(Shutdown::Write).is_ok() {
         discard(worker, conn, socket).await;
     }
+}
+
+/// Tells a client that there is no room for it, without waiting for anything: for where not even a descriptor can be kept. What
+/// it has sent so far is read, because closing on unread bytes would reset the alert away; what it sends later may do that.
+pub(crate) fn turn_away_at_once(mut socket: &StdTcpStream) {
+    let mut unread = [0; 4 << 10];
+    for _ in 0..DISCARD / unread.len() {
+        if !matches!(socket.read(&mut unread), Ok(1..)) {
+            break;
+        }
+    }
+    let _ = SockRef::from(socket).send(&record(Alert::InternalError));
+    let _ = socket.shutdown(Shutdown::Write);
+}
+
+/// A fatal alert, protocol version 3.3 as every version of TLS accepts it.
+const fn record(alert: Alert) -> [u8; 7] {
+    [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, alert as u8]
 }
 
 /// A client that is gone, or that has not spoken, is told nothing.
