@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use gateway::config::Role;
 use proxy::close::Reason;
-use proxy::config::Role;
 use sidecar::{Backend, Behaviour, client_hello_bytes};
 use tests::{Mesh, Place, endpoint, hello_service, until};
 
@@ -21,7 +21,7 @@ const ELSEWHERE: Place = Place {
 };
 
 async fn dead_first_tier(dead: usize, behaviour: Behaviour) {
-    let mesh = Mesh::start(V4, |_| {});
+    let mesh = Mesh::start(V4, |_| {}).await;
     let mut backends = Vec::new();
     for _ in 0..dead {
         let backend = mesh.backend("dead").await;
@@ -50,7 +50,7 @@ async fn dead_first_tier(dead: usize, behaviour: Behaviour) {
             answer.handshake
         );
     }
-    let all_out = || mesh.proxy.ejected() == u64::try_from(dead).unwrap_or(0);
+    let all_out = || mesh.proxy().ejected() == u64::try_from(dead).unwrap_or(0);
     if !all_out() {
         // Outcomes of overtaken attempts come late; each further client adds three.
         for _ in 0..60 {
@@ -62,11 +62,11 @@ async fn dead_first_tier(dead: usize, behaviour: Behaviour) {
         until("every dead endpoint is ejected", all_out).await;
     }
     // Known to be dead, they are not dialled at all: by count, not by a clock.
-    let dials = mesh.proxy.dials();
+    let dials = mesh.proxy().dials();
     for _ in 0..10 {
         client.ask().await.expect("an answer");
     }
-    assert_eq!(mesh.proxy.dials() - dials, 10);
+    assert_eq!(mesh.proxy().dials() - dials, 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,7 +91,7 @@ async fn twenty_that_swallow() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_closes_on_the_hello_is_replaced_and_blamed() {
-    let mesh = Mesh::start(V4, |_| {});
+    let mesh = Mesh::start(V4, |_| {}).await;
     let bad = mesh.backend("bad").await;
     bad.set(Behaviour::Reset).await.expect("it resets");
     let good = mesh.backend("good").await;
@@ -110,12 +110,12 @@ async fn an_endpoint_that_closes_on_the_hello_is_replaced_and_blamed() {
             "good"
         );
     }
-    until("the bad one is ejected", || mesh.proxy.ejected() == 1).await;
+    until("the bad one is ejected", || mesh.proxy().ejected() == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hello_that_everyone_resets_ejects_nobody() {
-    let mesh = Mesh::start(V4, |_| {});
+    let mesh = Mesh::start(V4, |_| {}).await;
     let mut backends = Vec::new();
     for _ in 0..4 {
         let backend: Backend = mesh.backend("bad").await;
@@ -137,8 +137,8 @@ async fn a_hello_that_everyone_resets_ejects_nobody() {
         let (answer, _) = client.drain().await;
         assert_eq!(answer.first(), Some(&0x15), "an alert, not {answer:?}");
     }
-    assert_eq!(mesh.proxy.ejections(), 0);
-    let closes = mesh.proxy.totals().closes;
+    assert_eq!(mesh.proxy().ejections(), 0);
+    let closes = mesh.proxy().totals().closes;
     assert!(
         closes
             .iter()
@@ -149,7 +149,7 @@ async fn a_hello_that_everyone_resets_ejects_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ejected_endpoint_comes_back_by_our_own_connect() {
-    let mesh = Mesh::start(V4, |_| {});
+    let mesh = Mesh::start(V4, |_| {}).await;
     let backend = mesh.backend("one").await;
     let other = mesh.backend("other").await;
     backend.set(Behaviour::Refuse).await.expect("it refuses");
@@ -175,9 +175,9 @@ async fn an_ejected_endpoint_comes_back_by_our_own_connect() {
             "other"
         );
     }
-    until("it is ejected, and again", || mesh.proxy.ejections() >= 2).await;
+    until("it is ejected, and again", || mesh.proxy().ejections() >= 2).await;
     backend.set(Behaviour::Serve).await.expect("it serves");
-    until("it is back", || mesh.proxy.ejected() == 0).await;
+    until("it is back", || mesh.proxy().ejected() == 0).await;
     assert_eq!(
         mesh.client(Role::Inbound)
             .ask()

@@ -1,12 +1,12 @@
 //! Who reaches whom, and who reaches nobody.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use model::{Destination, Gateway, Hostname, Labels, PassthroughRoute, Snapshot, Subset};
+use gateway::config::Role;
+use model::{Destination, Gateway, Hostname, Labels, PassthroughRoute, Subset};
 use proxy::close::{Reason, Stage};
-use proxy::config::Role;
 use sidecar::{AlertDescription, Backend, Kind};
 use tests::{Mesh, Place, endpoint, hello_service, until};
 
@@ -32,7 +32,7 @@ const AWAY: Place = Place {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sidecar_reaches_an_endpoint_on_both_families() {
     for ip in [V4, V6] {
-        let mesh = Mesh::start(ip, |_| {});
+        let mesh = Mesh::start(ip, |_| {}).await;
         let backend = if ip.is_ipv4() {
             mesh.backend("us-west/a/1").await
         } else {
@@ -49,17 +49,44 @@ async fn a_sidecar_reaches_an_endpoint_on_both_families() {
             assert_eq!(answer.who, "us-west/a/1");
         }
         until("both are counted", || mesh.count(Reason::Done) == 2).await;
-        mesh.proxy.stop().await;
+        mesh.stop().await;
     }
+}
+
+/// One listener on `[::]` takes clients of both, whatever net.ipv6.bindv6only says.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_wildcard_of_ipv6_serves_both_families() {
+    let mesh = Mesh::start(Ipv6Addr::UNSPECIFIED.into(), |_| {}).await;
+    let backends = [
+        mesh.backend("v4").await,
+        Backend::start(&mesh.pki, "v6", V6)
+            .await
+            .expect("an endpoint on ::1"),
+    ];
+    let endpoints = backends.iter().map(|one| endpoint(one.address(), HERE));
+    mesh.publish(vec![hello_service(endpoints.collect())], &[])
+        .await;
+    let port = mesh.address(Role::Inbound).port();
+    let mut answered = [0; 2];
+    for round in 0..40 {
+        let ip = if round % 2 == 0 { V4 } else { V6 };
+        let client = sidecar::Client::new(&mesh.pki, SocketAddr::new(ip, port));
+        let answer = client.ask().await.expect("an answer");
+        answered[usize::from(answer.who == "v6")] += 1;
+    }
+    // Whatever family a client has, it reaches endpoints of both.
+    assert!(answered.iter().all(|count| *count > 0), "{answered:?}");
+    until("all are counted", || mesh.count(Reason::Done) == 40).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_own_zone_comes_first_and_other_networks_last() {
-    let mesh = Mesh::start(V4, |_| {});
+    let mesh = Mesh::start(V4, |_| {}).await;
     let away = Mesh::start(V4, |config| {
-        config.viewpoint.cluster = "eu".into();
-        config.viewpoint.network = "n3".into();
-    });
+        config.cluster = "eu".into();
+        config.network = "n3".into();
+    })
+    .await;
     let (near, next) = (mesh.backend("here").await, mesh.backend("next").await);
     let far = Backend::start(&mesh.pki, "away", sidecar::fresh_loopback())
         .await
@@ -113,7 +140,7 @@ async fn the_own_zone_comes_first_and_other_networks_last() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_known_goes_nowhere() {
-    let mesh = Mesh::start(V4, |_| {});
+    let mesh = Mesh::start(V4, |_| {}).await;
     let backend = mesh.backend("here").await;
     mesh.publish(
         vec![hello_service(vec![endpoint(backend.address(), HERE)])],
@@ -159,7 +186,7 @@ async fn what_is_not_known_goes_nowhere() {
     .await;
     assert_eq!(backend.connections(), 0);
     let stages: Vec<_> = mesh
-        .proxy
+        .proxy()
         .totals()
         .closes
         .iter()
@@ -173,7 +200,7 @@ async fn what_is_not_known_goes_nowhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn upper_case_and_a_trailing_dot_do_not_matter() {
-    let mesh = Mesh::start(V4, |_| {});
+    let mesh = Mesh::start(V4, |_| {}).await;
     let backend = mesh.backend("here").await;
     mesh.publish(
         vec![hello_service(vec![endpoint(backend.address(), HERE)])],
@@ -191,7 +218,7 @@ async fn upper_case_and_a_trailing_dot_do_not_matter() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subset_takes_only_its_own() {
-    let mesh = Mesh::start(V4, |_| {});
+    let mesh = Mesh::start(V4, |_| {}).await;
     let (one, two) = (mesh.backend("v1").await, mesh.backend("v2").await);
     let labels = |version: &str| Labels::from([("version".into(), version.into())]);
     let of = |backend: &Backend, version: &str| model::Endpoint {
@@ -216,29 +243,24 @@ async fn a_subset_takes_only_its_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn passthrough_routes_plain_names() {
-    let mesh = Mesh::start(V4, |_| {});
+    let mesh = Mesh::start(V4, |_| {}).await;
     let backend = mesh.backend("here").await;
     let service = hello_service(vec![model::Endpoint {
         tls: model::TlsMode::Disabled,
         ..endpoint(backend.address(), HERE)
     }]);
     let host = Hostname::parse("hello.default.svc.cluster.local").expect("a host name");
-    mesh.publish_snapshot(Snapshot {
-        version: 9,
-        services: model::Chunked::from_items(vec![Arc::new(service)]),
-        passthrough: Arc::new(vec![PassthroughRoute {
-            hosts: vec!["exact.example".into(), "*.wild.example".into()],
-            port: None,
-            to: vec![Destination {
-                host,
-                port: 5000,
-                subset: "".into(),
-                weight: 1,
-            }],
-        }]),
-        ..Snapshot::default()
-    })
-    .await;
+    let routes = [PassthroughRoute {
+        hosts: vec!["exact.example".into(), "*.wild.example".into()],
+        port: None,
+        to: vec![Destination {
+            host,
+            port: 5000,
+            subset: "".into(),
+            weight: 1,
+        }],
+    }];
+    mesh.publish_all(vec![service], &[], &routes).await;
     let mut outcomes = HashMap::new();
     for name in [
         "exact.example",

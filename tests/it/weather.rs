@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use discovery::Span;
+use gateway::config::Role;
 use proxy::close::Reason;
-use proxy::config::Role;
 use sidecar::{Behaviour, RawClient, client_hello_bytes};
 use tests::{Mesh, Place, endpoint, hello_service, until};
 
@@ -16,9 +17,9 @@ const HERE: Place = Place {
 };
 
 async fn one_endpoint(
-    change: impl FnOnce(&mut proxy::config::Config),
+    change: impl FnOnce(&mut gateway::config::Gateway),
 ) -> (Mesh, sidecar::Backend, Vec<u8>) {
-    let mesh = Mesh::start(V4, change);
+    let mesh = Mesh::start(V4, change).await;
     let backend = mesh.backend("one").await;
     mesh.publish(
         vec![hello_service(vec![endpoint(backend.address(), HERE)])],
@@ -33,7 +34,7 @@ async fn one_endpoint(
 #[tokio::test(flavor = "multi_thread")]
 async fn silent_partial_and_slow_clients_have_their_time() {
     let (mesh, _backend, hello) =
-        one_endpoint(|config| config.timeouts.hello = Duration::from_millis(300)).await;
+        one_endpoint(|config| config.timeouts.hello = Span(Duration::from_millis(300))).await;
     let address = mesh.address(Role::Inbound);
     let mut silent = RawClient::connect(address).await.expect("a connection");
     let mut partial = RawClient::connect(address).await.expect("a connection");
@@ -125,7 +126,7 @@ async fn beyond_the_limit_clients_are_told() {
     for connection in held {
         connection.close().await;
     }
-    until("there is room again", || mesh.proxy.open() == 0).await;
+    until("there is room again", || mesh.proxy().open() == 0).await;
     mesh.client(Role::Inbound).ask().await.expect("an answer");
 }
 
@@ -148,8 +149,8 @@ async fn a_client_that_was_turned_away_does_not_linger() {
     let again = RawClient::connect(mesh.address(Role::Inbound))
         .await
         .expect("a connection");
-    until("both are there", || mesh.proxy.open() == 2).await;
-    mesh.proxy.stop().await;
+    until("both are there", || mesh.proxy().open() == 2).await;
+    mesh.stop().await;
     drop((held, turned_away, again));
 }
 
@@ -168,7 +169,7 @@ async fn pending_hellos_have_a_ceiling_and_the_oldest_goes() {
         clients.push(client);
     }
     until("the oldest went", || mesh.count(Reason::Overloaded) >= 100).await;
-    assert!(mesh.proxy.open() >= 50, "the newest are still there");
+    assert!(mesh.proxy().open() >= 50, "the newest are still there");
     // The others are not harmed.
     assert_eq!(
         mesh.client(Role::Inbound)
@@ -180,7 +181,7 @@ async fn pending_hellos_have_a_ceiling_and_the_oldest_goes() {
     );
     drop(clients);
     drop(hello);
-    until("all are gone", || mesh.proxy.open() == 0).await;
+    until("all are gone", || mesh.proxy().open() == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,5 +195,5 @@ async fn an_endpoint_that_never_answers_is_the_clients_to_leave() {
     backend.until_open(1).await;
     client.reset().expect("reset");
     until("it is counted", || mesh.count(Reason::Unanswered) == 1).await;
-    until("nothing is left", || mesh.proxy.open() == 0).await;
+    until("nothing is left", || mesh.proxy().open() == 0).await;
 }

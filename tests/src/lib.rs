@@ -1,6 +1,14 @@
-//! What the stories stand on: a mesh of real endpoints with a real data path before it. It must decide nothing that a story
-//! is about.
+//! What the stories stand on: a mesh of real endpoints with a real gateway before it, in this process or as a child. It must
+//! decide nothing that a story is about.
 
+mod child;
+mod http;
 mod mesh;
+mod mesh_file;
+mod until;
 
-pub use self::mesh::{Mesh, Place, endpoint, hello_service, proxy_config, until};
+pub use self::child::{Child, Crowd, raise_descriptors};
+pub use self::http::{Answer, exchange, get, metric};
+pub use self::mesh::{Mesh, Place, endpoint, gateway_yaml, hello_service};
+pub use self::mesh_file::mesh_yaml;
+pub use self::until::{until, until_async};

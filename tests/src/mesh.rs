@@ -1,19 +1,23 @@
-//! Endpoints in zones and networks, and a gateway in-process before them.
+//! Endpoints in zones and networks, and a gateway in-process before them, as a user would run it: from a configuration and a
+//! mesh file.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
+use gateway::App;
+use gateway::config::{self, Gateway, Role};
 use model::{
-    Chunked, Endpoint, Health, Hostname, Labels, Network, NetworkId, Origin, Policy, Port, PortMap,
-    Protocol, Service, Snapshot, TlsMode, Viewpoint, Workload,
+    Chunked, Endpoint, Health, Hostname, Labels, Origin, PassthroughRoute, Policy, Port, PortMap,
+    Protocol, Service, TlsMode, Workload,
 };
 use proxy::Proxy;
 use proxy::close::Reason;
-use proxy::config::{Config, Limits, Listener, Role, Timeouts};
 use sidecar::{Backend, Client, Pki};
-use tokio::sync::watch;
+use tempfile::TempDir;
+
+use crate::{mesh_yaml, until};
 
 /// Where an endpoint stands.
 #[derive(Clone, Copy, Debug)]
@@ -26,13 +30,14 @@ pub struct Place {
     pub locality: &'static str,
 }
 
-/// A running gateway with its snapshot.
+/// A running gateway with its files.
 pub struct Mesh {
     /// Trust of all endpoints and clients.
     pub pki: Pki,
-    /// The data path.
-    pub proxy: Proxy,
-    snapshots: watch::Sender<Arc<Snapshot>>,
+    /// The gateway.
+    pub app: App,
+    roles: Vec<Role>,
+    folder: TempDir,
 }
 
 impl Mesh {
@@ -41,48 +46,67 @@ impl Mesh {
     ///
     /// # Panics
     /// When it cannot start.
-    pub fn start(ip: IpAddr, change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = proxy_config(ip);
+    pub async fn start(ip: IpAddr, change: impl FnOnce(&mut Gateway)) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mesh = folder.path().join("mesh.yaml");
+        std::fs::write(&mesh, "services: []\n").expect("written");
+        let file = folder.path().join("gateway.yaml");
+        std::fs::write(&file, gateway_yaml(ip, "")).expect("written");
+        let mut config = config::load(Some(&file), &[]).expect("a good configuration");
+        config.workers = Some(1);
         change(&mut config);
-        let (snapshots, receiver) = watch::channel(Arc::default());
         Self {
             pki: Pki::new(),
-            proxy: Proxy::start(config, receiver).expect("the gateway starts"),
-            snapshots,
+            roles: config
+                .listeners
+                .iter()
+                .map(|listener| listener.role)
+                .collect(),
+            app: App::start(config).await.expect("the gateway starts"),
+            folder,
         }
+    }
+
+    /// The gateway's data path.
+    #[must_use]
+    pub fn proxy(&self) -> &Proxy {
+        self.app.proxy()
     }
 
     /// Publishes these services and gateways, and waits until the routes follow.
     pub async fn publish(&self, services: Vec<Service>, networks: &[(&str, Vec<model::Gateway>)]) {
-        let networks: BTreeMap<NetworkId, Network> = networks
-            .iter()
-            .map(|(id, gateways)| {
-                (
-                    (*id).into(),
-                    Network {
-                        gateways: gateways.clone(),
-                    },
-                )
-            })
-            .collect();
-        let version = self.snapshots.borrow().version + 1;
-        self.publish_snapshot(Snapshot {
-            version,
-            networks: Arc::new(networks),
-            services: Chunked::from_items(services.into_iter().map(Arc::new).collect()),
-            passthrough: Arc::default(),
+        self.publish_all(services, networks, &[]).await;
+    }
+
+    /// Publishes what differs from what is in force, and waits until the routes follow.
+    pub async fn publish_all(
+        &self,
+        services: Vec<Service>,
+        networks: &[(&str, Vec<model::Gateway>)],
+        passthrough: &[PassthroughRoute],
+    ) {
+        let before = self.proxy().snapshot_version();
+        self.write(&mesh_yaml(&services, networks, passthrough));
+        until("the change is in force", || {
+            self.proxy().snapshot_version() > before
         })
         .await;
     }
 
-    /// Publishes a snapshot, and waits until the routes follow.
-    pub async fn publish_snapshot(&self, snapshot: Snapshot) {
-        let version = snapshot.version;
-        self.snapshots.send_replace(Arc::new(snapshot));
-        until("the snapshot is in force", || {
-            self.proxy.snapshot_version() == version
-        })
-        .await;
+    /// Replaces the mesh file as a whole.
+    ///
+    /// # Panics
+    /// When the folder is gone.
+    pub fn write(&self, text: &str) {
+        let next = self.folder.path().join("mesh.yaml.next");
+        std::fs::write(&next, text).expect("written");
+        std::fs::rename(&next, self.file()).expect("renamed");
+    }
+
+    /// The mesh file that the gateway follows.
+    #[must_use]
+    pub fn file(&self) -> PathBuf {
+        self.folder.path().join("mesh.yaml")
     }
 
     /// Where the listener of this role is.
@@ -91,8 +115,8 @@ impl Mesh {
     /// When there is none.
     #[must_use]
     pub fn address(&self, role: Role) -> SocketAddr {
-        let bound = self.proxy.bound().iter().find(|bound| bound.role == role);
-        bound.expect("a listener of that role").address
+        let at = self.roles.iter().position(|known| *known == role);
+        self.app.addresses().listeners[at.expect("a listener of that role")]
     }
 
     /// A client of the listener of this role, as a sidecar.
@@ -104,7 +128,7 @@ impl Mesh {
     /// How many connections have ended for this reason.
     #[must_use]
     pub fn count(&self, reason: Reason) -> u64 {
-        let closes = self.proxy.totals().closes;
+        let closes = self.proxy().totals().closes;
         let of_reason = closes.iter().filter(|(_, known, _)| *known == reason);
         of_reason.map(|(.., count)| count).sum()
     }
@@ -119,31 +143,37 @@ impl Mesh {
             .await
             .expect("an endpoint starts")
     }
+
+    /// Stops the gateway.
+    pub async fn stop(self) {
+        self.app.stop().await;
+    }
 }
 
-/// What [`Mesh::start`] begins with: cluster us, network n2, us-west/a.
+/// A `gateway.yaml` beside its `mesh.yaml`: cluster us, network n2, us-west/a, all roles on free ports of `ip`; `more` are
+/// further lines. The HTTP servers are on loopback whatever `ip` is.
 #[must_use]
-pub fn proxy_config(ip: IpAddr) -> Config {
-    let listener = |role| Listener {
-        address: SocketAddr::new(ip, 0),
-        role,
+pub fn gateway_yaml(ip: IpAddr, more: &str) -> String {
+    let listen = SocketAddr::new(ip, 0);
+    let local = if ip == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+        SocketAddr::new(Ipv6Addr::LOCALHOST.into(), 0)
+    } else {
+        listen
     };
-    Config {
-        listeners: [Role::Inbound, Role::Outbound, Role::Passthrough]
-            .map(listener)
-            .into(),
-        workers: 1,
-        viewpoint: Viewpoint {
-            cluster: "us".into(),
-            network: "n2".into(),
-            locality: "us-west/a".into(),
-            ..Viewpoint::default()
-        },
-        allow_loopback: true,
-        zone_spill: true,
-        timeouts: Timeouts::default(),
-        limits: Limits::default(),
-    }
+    format!(
+        r#"cluster: us
+network: n2
+locality: us-west/a
+listeners:
+  - {{address: "{listen}", role: inbound}}
+  - {{address: "{listen}", role: outbound}}
+  - {{address: "{listen}", role: passthrough}}
+admin: {{address: "{local}"}}
+stats: {{address: "{local}"}}
+ready: {{address: "{local}"}}
+source: {{file: mesh.yaml}}
+{more}"#
+    )
 }
 
 /// An endpoint of the service's port `http`.
@@ -182,18 +212,4 @@ pub fn hello_service(endpoints: Vec<Endpoint>) -> Service {
         policy: Arc::new(Policy::default()),
         endpoints: Chunked::from_items(endpoints),
     }
-}
-
-/// Waits until something holds.
-///
-/// # Panics
-/// When it does not hold within 20 s.
-pub async fn until(what: &str, holds: impl Fn() -> bool) {
-    let waiting = async {
-        while !holds() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let outcome = tokio::time::timeout(Duration::from_secs(20), waiting).await;
-    assert!(outcome.is_ok(), "waited in vain until {what}");
 }

@@ -1,0 +1,76 @@
+//! Too few descriptors: said, not spun on, and over when they are there again.
+
+use tests::{Child, Crowd};
+
+use crate::{ALONE, CAUSEWAY, CROWD, echoes};
+
+/// By default the limit of connections follows the file limit, so that descriptors do not run out at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_file_limit_bounds_the_connections() {
+    let _alone = ALONE.lock().await;
+    let (_backends, mesh) = echoes(1);
+    let gateway = Child::start(CAUSEWAY, "workers: 1", &mesh, Some(300)).await;
+    let limit = gateway.metric("causeway_connection_limit", &[]).await as u64;
+    let mut crowd = Crowd::start(CROWD, gateway.inbound(), 100, "ask");
+    let first = crowd.report();
+    assert_eq!(
+        (first["served"].as_u64(), first["alerted"].as_u64()),
+        (Some(limit), Some(100 - limit)),
+        "{first}"
+    );
+    assert_eq!(
+        gateway
+            .metric("causeway_clients_without_descriptor_total", &[])
+            .await,
+        0.0
+    );
+    drop(crowd);
+    gateway.until_empty().await;
+    assert_eq!(
+        Crowd::start(CROWD, gateway.inbound(), 10, "ask").report()["served"],
+        10
+    );
+}
+
+/// A limit of connections that the file limit cannot keep: `accept` fails with EMFILE while clients wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_descriptors_clients_are_told_and_nothing_spins() {
+    let _alone = ALONE.lock().await;
+    let (_backends, mesh) = echoes(1);
+    let more = "workers: 1\nlimits: {connections: 100000}";
+    let gateway = Child::start(CAUSEWAY, more, &mesh, Some(200)).await;
+    let mut crowd = Crowd::start(CROWD, gateway.inbound(), 400, "ask");
+    let first = crowd.report();
+    eprintln!("== 400 clients, 200 descriptors: {first}");
+    let count = |key: &str| first[key].as_u64().expect("a number");
+    assert!(count("served") > 50, "{first}");
+    // An alert can be reset away by what its client sends after it; silence is what must not be.
+    assert_eq!(first["forgotten"], 0, "{first}");
+    assert!(count("alerted") > count("closed"), "{first}");
+    drop(crowd);
+    gateway.until_empty().await;
+    // Spinning would show here: EMFILE is counted once for each client that is taken by the reserve, and not more often.
+    let without = gateway
+        .metric("causeway_clients_without_descriptor_total", &[])
+        .await;
+    let ended = gateway
+        .metric("causeway_connections_closed_total", &[])
+        .await;
+    eprintln!("== {without} without descriptor, {ended} ended");
+    assert!(without > 0.0);
+    assert_eq!(ended as u64, 400, "{}", gateway.metrics().await);
+    assert_eq!(
+        Crowd::start(CROWD, gateway.inbound(), 50, "ask").report()["served"],
+        50
+    );
+}
+
+/// A worker without a runtime must not leave its listener behind, to attract clients.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_cannot_start_ends_the_gateway() {
+    let _alone = ALONE.lock().await;
+    let (_backends, mesh) = echoes(1);
+    let (status, said) = Child::run_to_end(CAUSEWAY, "workers: 24", &mesh, Some(110)).await;
+    assert!(!status.success());
+    assert!(said.contains("cannot start: Too many open files"), "{said}");
+}
