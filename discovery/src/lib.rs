@@ -1,9 +1,10 @@
 //! Discovery: what is known of clusters, networks, services and endpoints, as one [`model::Snapshot`]. It must know nothing
 //! of the data path or of xDS.
 //!
-//! So far the one source is a file; Kubernetes comes as a second producer of the same value.
+//! There are two producers of that value: a file, and Kubernetes.
 
 pub mod file;
+pub mod kubernetes;
 mod resolve;
 mod span;
 pub mod yaml;

@@ -22,6 +22,17 @@ pub struct Policy {
     pub connect_timeout: Option<Duration>,
     /// Open connections to the service through this gateway; `None`: no limit.
     pub max_connections: Option<u32>,
+    /// Settings that stand in the place of all these for one service port (Istio's `portLevelSettings`).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub ports: BTreeMap<u16, Arc<Self>>,
+}
+
+impl Policy {
+    /// The settings that hold for a service port.
+    #[must_use]
+    pub fn for_port(self: &Arc<Self>, port: u16) -> &Arc<Self> {
+        self.ports.get(&port).unwrap_or(self)
+    }
 }
 
 /// How an endpoint is chosen within a tier.

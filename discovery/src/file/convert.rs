@@ -311,6 +311,7 @@ impl Converter<'_> {
             warmup: policy.warmup.map(|span| span.0),
             connect_timeout: policy.connect_timeout.map(|span| span.0),
             max_connections: policy.max_connections,
+            ports: BTreeMap::new(),
         }
     }
 

@@ -388,11 +388,12 @@ fn selection(service: &Service, port: u16, subset: &Arc<str>, role: Role) -> Opt
         },
         false => service.subsets.get(subset)?.clone(),
     };
+    let policy = subset.policy.as_ref().unwrap_or(&service.policy);
     Some(Selection {
         role,
         port_name: port.name.clone(),
+        policy: policy.for_port(port.number).clone(),
         labels: subset.labels,
-        policy: subset.policy.unwrap_or_else(|| service.policy.clone()),
     })
 }
 
