@@ -9,11 +9,11 @@ use std::sync::Arc;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use model::{
     Chunked, Endpoint, Health, Hostname, Origin, Policy, Port, PortMap, Protocol, Service,
-    Snapshot, TlsMode, Viewpoint,
+    Snapshot, TlsMode,
 };
 use proxy::balance::Tried;
 use proxy::clock::{Clock, Millis};
-use proxy::config::{Config, Limits, Listener, Role, Timeouts};
+use proxy::config::{Config, Listener, Role};
 use proxy::control::Control;
 use proxy::table::{Route, Tables};
 
@@ -21,16 +21,8 @@ const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 fn control() -> (Control, Arc<Tables>) {
     let config = Config {
-        listeners: vec![Listener {
-            address: SocketAddr::new(SOURCE, 0),
-            role: Role::Inbound,
-        }],
-        workers: 1,
-        viewpoint: Viewpoint::default(),
-        allow_loopback: false,
-        zone_spill: true,
-        timeouts: Timeouts::default(),
-        limits: Limits::default(),
+        listeners: vec![Listener::new(SocketAddr::new(SOURCE, 0), Role::Inbound)],
+        ..Config::default()
     };
     Control::new(&config, Vec::new(), Clock::start())
 }

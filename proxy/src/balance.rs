@@ -152,6 +152,12 @@ impl Balancer {
         self.unused
     }
 
+    /// Whether everything is sent to tiers that are closer than this.
+    pub(crate) fn sends_all_closer_than(&self, closeness: Closeness) -> bool {
+        let closer = |share: &Share| self.tiers[usize::from(share.tier)].closeness < closeness;
+        !self.shares.is_empty() && self.shares.iter().all(closer)
+    }
+
     /// How many tiers there are.
     #[must_use]
     pub fn tier_count(&self) -> usize {

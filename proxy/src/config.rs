@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use model::Viewpoint;
 
 /// Everything the data path needs to know before the first snapshot.
@@ -22,15 +23,33 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Limits in number and size.
     pub limits: Limits,
+    /// Connections that are closed while they could go on.
+    pub closing: Closing,
+    /// What is reported of connections that ended.
+    pub reports: Reports,
 }
 
 /// One listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// Where; port 0 takes a free one.
     pub address: SocketAddr,
     /// What for.
     pub role: Role,
+    /// Who sends a PROXY header before the hello, and must; `None`: nobody does.
+    pub proxy_sources: Option<Vec<IpNet>>,
+}
+
+impl Listener {
+    /// A listener without PROXY headers.
+    #[must_use]
+    pub const fn new(address: SocketAddr, role: Role) -> Self {
+        Self {
+            address,
+            role,
+            proxy_sources: None,
+        }
+    }
 }
 
 /// What a listener is for.
@@ -74,6 +93,50 @@ pub struct Limits {
     pub hello_bytes: usize,
     /// Bytes of all hellos that are held together.
     pub pending_hello_bytes: usize,
+}
+
+/// Connections that are closed while they could go on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Closing {
+    /// Older ones are closed at a quiet moment, a tenth earlier or later; `None`: none is too old.
+    pub max_age: Option<Duration>,
+    /// So many of those that have a closer place again are closed each second; 0: none.
+    pub failback_per_second: u32,
+}
+
+/// What is reported of connections that ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Reports {
+    /// Failures of one reason in a second; what is beyond is counted.
+    pub failures_per_second: u32,
+    /// Share of the others, from 0 to 1.
+    pub successes: f64,
+}
+
+impl Default for Config {
+    /// One worker without listeners, somewhere; the defaults of everything else.
+    fn default() -> Self {
+        Self {
+            listeners: Vec::new(),
+            workers: 1,
+            viewpoint: Viewpoint::default(),
+            allow_loopback: false,
+            zone_spill: true,
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+            closing: Closing::default(),
+            reports: Reports::default(),
+        }
+    }
+}
+
+impl Default for Reports {
+    fn default() -> Self {
+        Self {
+            failures_per_second: 100,
+            successes: 0.0,
+        }
+    }
 }
 
 impl Default for Timeouts {

@@ -6,14 +6,15 @@
 
 mod answer;
 mod client;
+mod proxy_header;
 mod read_hello;
 mod record;
 mod refuse;
+mod report;
 
 use std::future::poll_fn;
 use std::net::TcpStream as StdTcpStream;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use self::answer::{Answer, await_answer};
 use self::client::Client;
 pub(crate) use self::record::Conn;
 pub(crate) use self::refuse::turn_away_at_once;
+use crate::access::Outcome;
 use crate::clock::Millis;
 use crate::close::{Blame, Close, Reason, Stage};
 use crate::config::Role;
@@ -30,7 +32,6 @@ use crate::dial::Dial;
 use crate::hello::Hello;
 use crate::relay::{End, Leftover, Relay, Side};
 use crate::sockets;
-use crate::table::Route;
 use crate::worker::Worker;
 
 /// What the stages before the relay came to: the chosen upstream has the hello.
@@ -60,7 +61,7 @@ pub(crate) async fn serve(worker: &Rc<Worker>, conn: &Rc<Conn>, socket: StdTcpSt
 /// The tick and the closer wake the task through this; it never changes while the task lives.
 async fn keep_waker(conn: &Conn) {
     poll_fn(|cx| {
-        conn.set_waker(cx.waker().clone());
+        conn.set_waker(cx.waker());
         Poll::Ready(())
     })
     .await;
@@ -76,12 +77,14 @@ pub(crate) async fn turn_away(worker: &Rc<Worker>, conn: &Rc<Conn>, socket: StdT
 
 /// hello -> route -> pick -> dial -> answer.
 async fn open(worker: &Rc<Worker>, conn: &Rc<Conn>, client: &mut Client) -> Result<Opened, Close> {
-    let (route, replayable) = {
+    let replayable = {
         let hello = read_hello::read_hello(worker, conn, client).await?;
         conn.enter(Stage::Route);
-        let route = find_route(worker, conn, &hello)?;
-        (route, !hello.early_data && conn.hello_is_all(hello.len))
+        find_route(worker, conn, &hello)?;
+        !hello.early_data && conn.hello_is_all(hello.len)
     };
+    let began = worker.clock.micros();
+    worker.stats().heard(began.since(conn.accepted));
     let client = client
         .register()
         .map_err(|_| conn.close(Reason::Overloaded, Blame::Gateway))?;
@@ -89,43 +92,58 @@ async fn open(worker: &Rc<Worker>, conn: &Rc<Conn>, client: &mut Client) -> Resu
     let mut dial = Dial::new();
     loop {
         conn.enter(Stage::Dial);
-        let mut attempt = poll_fn(|cx| dial.poll(cx, worker, conn, &route, client)).await?;
+        let mut attempt = poll_fn(|cx| dial.poll(cx, worker, conn, client)).await?;
         conn.enter(Stage::Answer);
+        let reached = worker.clock.micros();
         let replay = replayable && dial.may_replay();
-        let answer = await_answer(worker, conn, client, &mut attempt, replayable, replay).await?;
+        let answer = await_answer(worker, conn, client, &mut attempt, replayable, replay).await;
         let leftover = match answer {
-            Answer::Early => {
-                dial.closed_early(attempt);
+            Ok(Answer::Early) => {
+                dial.closed_early(worker, conn, attempt);
                 continue;
             }
-            Answer::Came(leftover) => {
+            Ok(Answer::Came(leftover)) => {
                 dial.answered(worker.now());
                 leftover
             }
-            Answer::Committed => None,
+            Ok(Answer::Committed) => None,
+            Err(close) => {
+                attempt.note(worker, conn, Outcome::ClosedEarly);
+                return Err(close);
+            }
         };
-        conn.count_hello(attempt.sent);
-        conn.set_chosen(attempt.choice);
-        return Ok(Opened {
-            upstream: attempt.stream,
-            leftover,
-        });
+        let tier = attempt.choice.tier;
+        worker.stats().reached(tier, reached.since(began));
+        let upstream = attempt.keep(worker, conn);
+        return Ok(Opened { upstream, leftover });
     }
 }
 
 /// The route for this hello on this listener. A mesh listener wants one of the mesh's ALPN values first: the gate keeps
 /// arbitrary TLS off mesh services (Istio's AUTO_PASSTHROUGH chains match on the same five).
-fn find_route(worker: &Worker, conn: &Conn, hello: &Hello) -> Result<Arc<Route>, Close> {
-    let listener = worker.listener(conn.listener);
+fn find_route(worker: &Worker, conn: &Conn, hello: &Hello) -> Result<(), Close> {
+    conn.alpn.set(hello.alpn);
+    let listener = worker.bound(conn.listener);
+    let name = hello.name.as_str();
     let found = if listener.role != Role::Passthrough && !hello.alpn.is_mesh() {
         Err(Reason::AlpnRefused)
     } else {
-        worker.find(listener.role, listener.address.port(), hello.name.as_str())
+        worker.find(listener.role, listener.address.port(), name)
     };
-    found.map_err(|reason| {
-        conn.set_failed_name(hello.name.as_str());
-        conn.close(reason, Blame::Downstream)
-    })
+    match found {
+        Ok(route) => {
+            // A mesh name is its route's, so only passthrough pays for a copy.
+            if listener.role == Role::Passthrough {
+                conn.set_name(name);
+            }
+            let _ = conn.route.set(route);
+            Ok(())
+        }
+        Err(reason) => {
+            conn.set_name(name);
+            Err(conn.close(reason, Blame::Downstream))
+        }
+    }
 }
 
 /// Moves bytes until both sides are done, one of them fails, or the closer asks for an end.
@@ -134,6 +152,9 @@ async fn relay(worker: &Rc<Worker>, conn: &Rc<Conn>, client: Client, opened: Ope
     let Ok(client) = client.into_registered() else {
         return conn.close(Reason::Internal, Blame::Gateway);
     };
+    if let (Some(route), Some(choice)) = (conn.route.get(), conn.chosen.get()) {
+        conn.count_for(route.flows.of(Some(&choice.origin), "-"));
+    }
     let mut relay = Relay::new(
         client,
         opened.upstream,
@@ -157,7 +178,10 @@ async fn relay(worker: &Rc<Worker>, conn: &Rc<Conn>, client: Client, opened: Ope
             }
             relay.rest();
         }
+        let before = conn.moved();
         let polled = relay.poll(cx, &conn.traffic).map(Ok);
+        conn.see_traffic(before, &worker.clock);
+        conn.holds_bytes.set(relay.holds_bytes());
         if polled.is_pending() {
             if let Some(side) = relay.lingers_for()
                 && !lingering

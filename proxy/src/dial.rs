@@ -1,20 +1,22 @@
 //! The dial stage: connecting to one of a route's endpoints, the next one beside it when it takes too long, at once when
 //! it fails. It must not choose endpoints (that is the pick's) and sends nothing but the held hello, to one of them.
 
+mod attempt;
+
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+pub(crate) use self::attempt::Attempt;
+use self::attempt::{connect, failure, is_early_close, note, see_off};
+use crate::access::Outcome;
 use crate::balance::{Choice, Tried};
-use crate::clock::{Clock, Millis};
+use crate::clock::Millis;
 use crate::close::{Blame, Close, Reason, Stage};
 use crate::conn::Conn;
 use crate::sockets;
-use crate::table::Route;
 use crate::worker::Worker;
 
 /// Most attempts for one connection.
@@ -22,19 +24,6 @@ pub(crate) const ATTEMPTS: u8 = 8;
 
 /// Most endpoints that may close on the hello and be replaced, so that one hello reaches three of them at most.
 const REPLAYS: usize = 2;
-
-/// One endpoint that is being connected to, or has been.
-#[derive(Debug)]
-pub(crate) struct Attempt {
-    /// Its socket.
-    pub(crate) stream: TcpStream,
-    /// The endpoint; counts as an open connection of it.
-    pub(crate) choice: Choice,
-    /// Bytes of the held hello that it has been sent.
-    pub(crate) sent: usize,
-    started: Instant,
-    until: Millis,
-}
 
 /// The dials of one connection.
 #[derive(Debug)]
@@ -72,10 +61,10 @@ impl Dial {
         cx: &mut Context<'_>,
         worker: &Worker,
         conn: &Conn,
-        route: &Arc<Route>,
         client: &TcpStream,
     ) -> Poll<Result<Attempt, Close>> {
         if let Some(reason) = conn.asked_to_stop() {
+            self.leave_overtaken(worker, conn);
             return Poll::Ready(Err(conn.close(reason, Blame::Gateway)));
         }
         let now = worker.now();
@@ -83,8 +72,8 @@ impl Dial {
             .until
             .get_or_insert_with(|| now.after(worker.config().timeouts.dial));
         let over = loop {
-            if let Some(attempt) = self.poll_pending(cx, conn, now) {
-                self.leave_overtaken(worker);
+            if let Some(attempt) = self.poll_pending(cx, worker, conn, now) {
+                self.leave_overtaken(worker, conn);
                 return Poll::Ready(Ok(attempt));
             }
             let over = self.attempts == ATTEMPTS || now >= until;
@@ -95,9 +84,10 @@ impl Dial {
                 break over;
             }
             if self.newest.is_some() && sockets::is_reset(client) {
+                self.leave_overtaken(worker, conn);
                 return Poll::Ready(Err(conn.close(Reason::ClientGone, Blame::Downstream)));
             }
-            if !self.start_next(worker, conn, route, now) {
+            if !self.start_next(worker, conn, now) {
                 if self.newest.is_none() && self.overtaken.is_empty() {
                     return Poll::Ready(Err(self.give_up(conn)));
                 }
@@ -115,7 +105,8 @@ impl Dial {
     }
 
     /// The endpoint closed on the hello; the next poll tries another one.
-    pub(crate) fn closed_early(&mut self, attempt: Attempt) {
+    pub(crate) fn closed_early(&mut self, worker: &Worker, conn: &Conn, attempt: Attempt) {
+        attempt.note(worker, conn, Outcome::ClosedEarly);
         self.suspects.push(attempt.choice);
         self.failure = Some(Reason::UpstreamClosedEarly);
     }
@@ -128,13 +119,19 @@ impl Dial {
     }
 
     /// Sees what the pending attempts have come to; gives the first that has the hello.
-    fn poll_pending(&mut self, cx: &mut Context<'_>, conn: &Conn, now: Millis) -> Option<Attempt> {
+    fn poll_pending(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &Worker,
+        conn: &Conn,
+        now: Millis,
+    ) -> Option<Attempt> {
         let held = conn.held.borrow();
         if let Some(mut attempt) = self.newest.take() {
             match attempt.poll(cx, &held, now) {
                 Poll::Pending => self.newest = Some(attempt),
                 Poll::Ready(Ok(())) => return Some(attempt),
-                Poll::Ready(Err(fault)) => self.fail(attempt, &fault, now),
+                Poll::Ready(Err(fault)) => self.fail(worker, conn, attempt, &fault, now),
             }
         }
         let mut at = 0;
@@ -144,11 +141,8 @@ impl Dial {
                 Poll::Ready(outcome) => {
                     let attempt = self.overtaken.swap_remove(at);
                     match outcome {
-                        Ok(()) => {
-                            self.overtaken.extend(self.newest.take());
-                            return Some(attempt);
-                        }
-                        Err(fault) => self.fail(attempt, &fault, now),
+                        Ok(()) => return Some(attempt),
+                        Err(fault) => self.fail(worker, conn, attempt, &fault, now),
                     }
                 }
             }
@@ -156,8 +150,17 @@ impl Dial {
         None
     }
 
-    fn fail(&mut self, attempt: Attempt, fault: &io::Error, now: Millis) {
-        self.failure = Some(failure(fault));
+    fn fail(
+        &mut self,
+        worker: &Worker,
+        conn: &Conn,
+        attempt: Attempt,
+        fault: &io::Error,
+        now: Millis,
+    ) {
+        let (reason, outcome) = failure(fault);
+        attempt.note(worker, conn, outcome);
+        self.failure = Some(reason);
         if is_early_close(fault) {
             self.suspects.push(attempt.choice);
         } else {
@@ -166,14 +169,13 @@ impl Dial {
     }
 
     /// Starts the next attempt; `false` if there is none to start.
-    fn start_next(
-        &mut self,
-        worker: &Worker,
-        conn: &Conn,
-        route: &Arc<Route>,
-        now: Millis,
-    ) -> bool {
-        let choice = match route.pick(conn.peer.ip(), now, &self.tried) {
+    fn start_next(&mut self, worker: &Worker, conn: &Conn, now: Millis) -> bool {
+        let picked = conn
+            .route
+            .get()
+            .ok_or(Reason::Internal)
+            .and_then(|route| route.pick(conn.client().ip(), now, &self.tried));
+        let choice = match picked {
             Ok(choice) => choice,
             Err(reason) => {
                 self.failure.get_or_insert(reason);
@@ -182,7 +184,8 @@ impl Dial {
         };
         self.tried.add(&choice);
         self.attempts += 1;
-        worker.count_dial();
+        worker.stats().dialled();
+        let started = Instant::now();
         let limit = choice
             .connect_timeout()
             .unwrap_or_else(|| worker.config().timeouts.connect);
@@ -198,25 +201,28 @@ impl Dial {
                     stream,
                     choice,
                     sent: 0,
-                    started: Instant::now(),
+                    connect: 0,
+                    started,
                     until: now.after(limit),
                 });
                 self.next = now.after(stagger);
             }
-            Err(fault) if is_our_own(&fault) => {
-                self.failure = Some(Reason::DialUnable);
-            }
             Err(fault) => {
-                choice.dial_failed(now);
-                self.failure = Some(failure(&fault));
+                let (reason, outcome) = failure(&fault);
+                if outcome != Outcome::Unable {
+                    choice.dial_failed(now);
+                }
+                note(worker, conn, &choice, outcome, started);
+                self.failure = Some(reason);
             }
         }
         true
     }
 
     /// Overtaken attempts go on without the hello, to their own limits: their outcome counts for their endpoints.
-    fn leave_overtaken(&mut self, worker: &Worker) {
-        for attempt in self.overtaken.drain(..) {
+    fn leave_overtaken(&mut self, worker: &Worker, conn: &Conn) {
+        for attempt in self.overtaken.drain(..).chain(self.newest.take()) {
+            attempt.note(worker, conn, Outcome::Overtaken);
             tokio::task::spawn_local(see_off(attempt, worker.clock));
         }
     }
@@ -244,82 +250,5 @@ impl Dial {
         {
             worker.wake_at(conn, when);
         }
-    }
-}
-
-impl Attempt {
-    /// Whether it has connected; if so, the hello goes out at once: a failed connect shows in that same system call.
-    fn poll(&mut self, cx: &mut Context<'_>, hello: &[u8], now: Millis) -> Poll<io::Result<()>> {
-        loop {
-            if self.stream.poll_write_ready(cx)?.is_pending() {
-                if now >= self.until {
-                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-                }
-                return Poll::Pending;
-            }
-            match self.stream.try_write(hello) {
-                Ok(sent) => {
-                    self.sent = sent;
-                    self.choice.connected(self.started.elapsed(), now);
-                    return Poll::Ready(Ok(()));
-                }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(e) => return Poll::Ready(Err(e)),
-            }
-        }
-    }
-}
-
-/// Waits for an attempt that nobody needs any more.
-async fn see_off(attempt: Attempt, clock: Clock) {
-    let left = attempt.until.since(clock.now());
-    let outcome = tokio::time::timeout(left, attempt.stream.writable()).await;
-    let connected = matches!(outcome, Ok(Ok(())))
-        && matches!(attempt.stream.take_error(), Ok(None))
-        && attempt.stream.peer_addr().is_ok();
-    if connected {
-        attempt
-            .choice
-            .connected(attempt.started.elapsed(), clock.now());
-    } else {
-        attempt.choice.dial_failed(clock.now());
-    }
-}
-
-fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    TcpStream::from_std(sockets::connect(address)?)
-}
-
-/// The endpoint had accepted and then closed: not a failure to connect.
-fn is_early_close(fault: &io::Error) -> bool {
-    matches!(
-        fault.kind(),
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
-    )
-}
-
-/// Want of descriptors or of local ports: no endpoint is to blame.
-fn is_our_own(fault: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let ours = [
-        Errno::MFILE,
-        Errno::NFILE,
-        Errno::NOBUFS,
-        Errno::NOMEM,
-        Errno::ADDRNOTAVAIL,
-        Errno::NOSPC,
-        Errno::AGAIN,
-    ];
-    fault
-        .raw_os_error()
-        .is_some_and(|code| ours.iter().any(|e| e.raw_os_error() == code))
-}
-
-fn failure(fault: &io::Error) -> Reason {
-    match fault.kind() {
-        io::ErrorKind::ConnectionRefused => Reason::DialRefused,
-        io::ErrorKind::TimedOut => Reason::DialTimeout,
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Reason::UpstreamClosedEarly,
-        _ => Reason::DialUnreachable,
     }
 }

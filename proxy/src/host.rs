@@ -129,10 +129,9 @@ impl Host {
         }
     }
 
-    /// A dial succeeded, having taken so long.
-    pub fn connected(&self, took: Duration, now: Millis) {
+    /// A connect has taken so long. Whether the address serves is another matter: see [`Host::succeeded`].
+    pub fn connected(&self, took: Duration) {
         let host = self.health();
-        host.failures.store(0, Relaxed);
         let sample = u16::try_from(took.as_micros() / 100)
             .unwrap_or(u16::MAX)
             .max(1);
@@ -144,6 +143,13 @@ impl Host {
                 .unwrap_or(u16::MAX),
         };
         host.connect.store(smoothed, Relaxed);
+    }
+
+    /// A dial succeeded: the failures before it were no row of them. A connect alone does not say so where the hello was
+    /// sent, because an address may accept whoever comes and close on every hello.
+    pub fn succeeded(&self, now: Millis) {
+        let host = self.health();
+        host.failures.store(0, Relaxed);
         let packed = host.state.load(Relaxed);
         if let State::Ramping(since) = State::unpack(packed)
             && outlier::forgets(since, now)

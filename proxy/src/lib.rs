@@ -6,17 +6,21 @@
 //! listener.rs       table.rs  balance.rs      <- control.rs compiles each Snapshot into the RouteTable
 //! ```
 
+pub mod access;
 pub mod balance;
 pub mod clock;
 pub mod close;
+mod closer;
 pub mod config;
 mod conn;
 pub mod control;
 mod dial;
+pub mod flows;
 pub mod hello;
 pub mod host;
 mod limits;
 mod listener;
+mod open;
 pub mod outlier;
 pub mod proxy_protocol;
 pub mod relay;
@@ -28,6 +32,7 @@ pub mod table;
 mod tick;
 mod worker;
 
+pub use self::open::{OpenConnection, Query};
 pub use self::serve::Proxy;
-pub use self::stats::Totals;
+pub use self::stats::{BOUNDS, Latencies, TIERS, Totals};
 pub use self::worker::Bound;

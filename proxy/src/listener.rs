@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
 
 use crate::conn;
 use crate::limits::Admission;
@@ -36,11 +37,26 @@ pub(crate) fn register(listener: TcpListener) -> io::Result<Registered> {
     AsyncFd::new(listener)
 }
 
-/// Accepts until the task is dropped.
-pub(crate) async fn accept(worker: Rc<Worker>, listener: Registered, index: u16) {
+/// Accepts until the task is dropped, or `closing` says true: then those who are in the queue are taken, and nobody after
+/// them. Closing the listener before that would reset them.
+pub(crate) async fn accept(
+    worker: Rc<Worker>,
+    listener: Registered,
+    index: u16,
+    mut closing: watch::Receiver<bool>,
+) {
     let mut reserve = Reserve::new();
     loop {
-        let Ok(mut ready) = listener.readable().await else {
+        let ready = tokio::select! {
+            ready = listener.readable() => ready,
+            _ = closing.wait_for(|closing| *closing) => {
+                while let Ok((socket, peer)) = accept_one(listener.get_ref()) {
+                    admit(&worker, socket, peer, index);
+                }
+                return;
+            }
+        };
+        let Ok(mut ready) = ready else {
             return;
         };
         let mut pause = false;
@@ -85,7 +101,7 @@ fn admit(worker: &Rc<Worker>, socket: TcpStream, peer: SocketAddr, listener: u16
     let gauges = worker.gauges();
     let admission = gauges.enter(peer.ip());
     match admission {
-        Admission::Drop => worker.count_dropped(),
+        Admission::Drop => worker.stats().dropped(),
         Admission::Refuse => {
             gauges.assign(worker.index);
             Worker::start(worker, socket, peer, listener, admission);

@@ -253,6 +253,12 @@ impl Relay {
         Poll::Pending
     }
 
+    /// Whether bytes of one side wait here for the other to take them.
+    #[must_use]
+    pub fn holds_bytes(&self) -> bool {
+        self.up.waits() || self.down.waits()
+    }
+
     /// The side that it only waits for, because the other has failed; see [`Relay::poll`].
     #[must_use]
     pub const fn lingers_for(&self) -> Option<Side> {

@@ -6,16 +6,21 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use model::Snapshot;
 use parking_lot::Mutex;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::sync::watch;
+use tokio::sync::mpsc::{self, UnboundedReceiver, unbounded_channel};
+use tokio::sync::{oneshot, watch};
 
+use crate::access::{Quota, Report, WAITING};
 use crate::clock::Clock;
+use crate::close::Reason;
+use crate::closer::Batch;
 use crate::config::Config;
 use crate::control::{Control, Progress};
 use crate::limits::Gauges;
+use crate::open::{OpenConnection, Query};
 use crate::sockets;
 use crate::stats::{Stats, Totals, total};
 use crate::table::Tables;
@@ -28,6 +33,7 @@ pub struct Proxy {
     threads: Mutex<Vec<JoinHandle<()>>>,
     control: tokio::task::JoinHandle<()>,
     progress: Arc<Progress>,
+    reports: Mutex<Option<mpsc::Receiver<Report>>>,
 }
 
 impl Proxy {
@@ -56,7 +62,10 @@ impl Proxy {
         let (control, tables) = Control::new(&config, own, clock);
         let (outboxes, inboxes): (Vec<_>, Vec<_>) =
             (0..workers).map(|_| unbounded_channel()).unzip();
+        let (reporter, reports) = mpsc::channel(WAITING);
         let shared = Arc::new(Shared {
+            reports: reporter,
+            quota: Quota::new(config.reports.failures_per_second, config.reports.successes),
             gauges: Gauges::new(workers, &config.limits),
             config,
             listeners: bound,
@@ -73,6 +82,7 @@ impl Proxy {
             threads: Mutex::new(threads),
             control,
             progress,
+            reports: Mutex::new(Some(reports)),
         })
     }
 
@@ -130,9 +140,59 @@ impl Proxy {
         self.shared.stats.iter().map(Stats::dials).sum()
     }
 
-    /// Accepts nothing more; what is open goes on.
+    /// The reports of connections that ended; there is one receiver, so only the first call gives it.
+    pub fn reports(&self) -> Option<mpsc::Receiver<Report>> {
+        self.reports.lock().take()
+    }
+
+    /// What is open now, the oldest first, up to `query.limit`.
+    pub async fn connections(&self, query: Query) -> Vec<OpenConnection> {
+        let limit = query.limit;
+        let query = Arc::new(query);
+        let mut answers = Vec::new();
+        for inbox in &self.shared.inboxes {
+            let (reply, answer) = oneshot::channel();
+            let query = query.clone();
+            if inbox.send(Message::List { query, reply }).is_ok() {
+                answers.push(answer);
+            }
+        }
+        let mut all = Vec::new();
+        for answer in answers {
+            all.extend(answer.await.unwrap_or_default());
+        }
+        all.sort_by_key(|open| std::cmp::Reverse(open.age));
+        all.truncate(limit);
+        all
+    }
+
+    /// Accepts who has come so far and nobody after them; what is open goes on.
     pub fn close_listeners(&self) {
         self.tell(|| Message::CloseListeners);
+    }
+
+    /// Closes everything that is open: at quiet moments, paced over the window, and at its end what is left.
+    pub fn drain(&self, over: Duration) {
+        self.tell(|| {
+            Message::Close(Batch {
+                reason: Reason::Drained,
+                rest: Some(Reason::DrainDeadline),
+                percent: 100,
+                over,
+            })
+        });
+    }
+
+    /// Closes so many of 100 open connections at quiet moments, paced over the window, and spares those that have none.
+    pub fn shed(&self, percent: u8, over: Duration) {
+        self.tell(|| {
+            Message::Close(Batch {
+                reason: Reason::Shed,
+                rest: None,
+                percent,
+                over,
+            })
+        });
     }
 
     /// Ends every connection and waits for the workers.

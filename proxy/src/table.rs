@@ -15,6 +15,7 @@ use crate::clock::Millis;
 use crate::close::Reason;
 use crate::config::Role;
 use crate::control::Event;
+use crate::flows::Flows;
 use crate::sni::parse_mesh_name;
 
 /// One name's way to endpoints. It lives as long as the name exists; a change of endpoints swaps its balancer and nothing
@@ -31,6 +32,8 @@ pub struct Route {
     pub subset: Arc<str>,
     /// The view it belongs to.
     pub role: Role,
+    /// Its connections and bytes, by who served them.
+    pub flows: Flows,
     pub(crate) balancer: ArcSwap<Balancer>,
     pub(crate) open: AtomicU32,
     pub(crate) turn: AtomicU32,
@@ -177,6 +180,7 @@ impl Route {
             port,
             subset,
             role,
+            flows: Flows::default(),
             balancer: ArcSwap::default(),
             open: AtomicU32::new(0),
             turn: AtomicU32::new(0),
@@ -209,7 +213,14 @@ impl Route {
         let (slot, tier) = drawn
             .or_else(|| balancer.next(tried, &mut rng))
             .ok_or(Reason::NoEndpoint)?;
-        Ok(Choice::take(self, &slot.host, &slot.origin, tier))
+        let closeness = balancer.tiers[usize::from(tier)].closeness;
+        Ok(Choice::take(
+            self,
+            &slot.host,
+            &slot.origin,
+            tier,
+            closeness,
+        ))
     }
 
     /// Open connections, attempts included.

@@ -3,6 +3,7 @@
 
 mod conns;
 mod held;
+mod round;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -13,16 +14,21 @@ use std::sync::mpsc::Sender;
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::error::SendError;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::{oneshot, watch};
 
 use self::conns::Conns;
 use self::held::Holding;
+use self::round::Round;
+use crate::access::{Quota, Report};
 use crate::clock::{Clock, Millis};
 use crate::close::{Blame, Close, Reason, Stage};
-use crate::config::{Config, Role};
+use crate::closer::{Batch, Closer};
+use crate::config::{Config, Listener, Role};
 use crate::conn::{self, Conn};
 use crate::limits::{Admission, Gauges};
 use crate::listener::{self, Registered};
+use crate::open::{OpenConnection, Query};
 use crate::relay;
 use crate::stats::Stats;
 use crate::table::{Route, Tables};
@@ -47,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) stats: Vec<Stats>,
     pub(crate) clock: Clock,
     pub(crate) inboxes: Vec<UnboundedSender<Message>>,
+    pub(crate) reports: mpsc::Sender<Report>,
+    pub(crate) quota: Quota,
 }
 
 /// What a worker is told from outside.
@@ -58,8 +66,15 @@ pub(crate) enum Message {
         peer: SocketAddr,
         listener: u16,
     },
-    /// Accept nothing more.
+    /// Accept who has come so far, and then nobody.
     CloseListeners,
+    /// Close some connections, by and by.
+    Close(Batch),
+    /// Say what is open.
+    List {
+        query: Arc<Query>,
+        reply: oneshot::Sender<Vec<OpenConnection>>,
+    },
     /// End every connection and then the worker.
     Stop,
 }
@@ -77,6 +92,7 @@ pub(crate) struct Worker {
     conns: RefCell<Conns>,
     holding: RefCell<Holding>,
     wheel: RefCell<Wheel>,
+    closer: RefCell<Closer>,
 }
 
 /// Runs a worker on the calling thread until it is told to stop; says first whether it can.
@@ -114,11 +130,13 @@ async fn work(
     mut inbox: UnboundedReceiver<Message>,
 ) {
     let mut accepting = Vec::new();
+    let (closing, accepts) = watch::channel(false);
     for (index, listener) in (0..).zip(listeners) {
         accepting.push(tokio::task::spawn_local(listener::accept(
             worker.clone(),
             listener,
             index,
+            accepts.clone(),
         )));
     }
     let ticking = tokio::task::spawn_local(tick(worker.clone()));
@@ -131,7 +149,12 @@ async fn work(
             } => {
                 Worker::start(&worker, socket, peer, listener, Admission::Serve);
             }
-            Message::CloseListeners => accepting.drain(..).for_each(|task| task.abort()),
+            Message::CloseListeners => {
+                closing.send_replace(true);
+            }
+            Message::Close(batch) => worker.close_some(batch),
+            // Whoever asked may have gone.
+            Message::List { query, reply } => drop(reply.send(worker.list(&query))),
             Message::Stop => break,
         }
     }
@@ -149,6 +172,7 @@ async fn work(
 /// Moves the worker's clock and brings up what is due.
 async fn tick(worker: Rc<Worker>) {
     let mut interval = tokio::time::interval(TICK);
+    let mut round = Round::default();
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
@@ -163,6 +187,8 @@ async fn tick(worker: Rc<Worker>) {
             conn.wake();
             None
         });
+        drop(conns);
+        round.go_on(&worker, now);
     }
 }
 
@@ -178,6 +204,7 @@ impl Worker {
             conns: RefCell::default(),
             holding: RefCell::new(Holding::new(ceiling)),
             wheel: RefCell::new(Wheel::new(clock.now())),
+            closer: RefCell::new(Closer::new(shared.config.closing)),
             shared,
         }
     }
@@ -193,7 +220,7 @@ impl Worker {
         let conn = worker
             .conns
             .borrow_mut()
-            .add(|key| Conn::new(key, peer, listener, worker.now()));
+            .add(|key| Conn::new(key, peer, listener, worker.clock.micros()));
         let serving = Serving {
             worker: worker.clone(),
             conn,
@@ -242,8 +269,14 @@ impl Worker {
         &self.shared.gauges
     }
 
-    pub(crate) fn listener(&self, index: u16) -> Bound {
+    /// A listener as it was bound.
+    pub(crate) fn bound(&self, index: u16) -> Bound {
         self.shared.listeners[usize::from(index)]
+    }
+
+    /// A listener as it is configured.
+    pub(crate) fn listener(&self, index: u16) -> &Listener {
+        &self.shared.config.listeners[usize::from(index)]
     }
 
     /// The route for a server name.
@@ -306,18 +339,28 @@ impl Worker {
         self.stats().closed(close);
     }
 
-    /// An endpoint is dialled.
-    pub(crate) fn count_dial(&self) {
-        self.stats().dialled();
-    }
-
-    /// A client beyond every limit was closed at once.
-    pub(crate) fn count_dropped(&self) {
-        self.stats().dropped();
-    }
-
-    fn stats(&self) -> &Stats {
+    pub(crate) fn stats(&self) -> &Stats {
         &self.shared.stats[self.index]
+    }
+
+    /// Begins to close some of the open connections.
+    fn close_some(&self, batch: Batch) {
+        let conns = self.conns.borrow();
+        conns.each(|conn| conn.forget_quiet());
+        let now = self.now();
+        self.closer.borrow_mut().begin(batch, conns.len(), now);
+    }
+
+    fn list(&self, query: &Query) -> Vec<OpenConnection> {
+        let mut found = Vec::new();
+        self.conns.borrow().each(|conn| {
+            if found.len() < query.limit
+                && let Some(open) = OpenConnection::of(self, conn, query)
+            {
+                found.push(open);
+            }
+        });
+        found
     }
 
     fn finished(&self, conn: &Conn, close: Close) {
@@ -325,8 +368,15 @@ impl Worker {
         self.release(conn.held.take());
         self.gauges().leave(self.index, conn.peer.ip());
         self.stats().closed(close);
-        if close.is_failure() {
-            tracing::debug!(client = %conn.peer, name = conn.failed_name().as_deref(), %close, "connection failed");
+        conn.tell_end(close);
+        if let Some(omitted) = self.shared.quota.take(close, self.now())
+            && self
+                .shared
+                .reports
+                .try_send(conn.report(self, close, omitted))
+                .is_err()
+        {
+            self.stats().lost_report();
         }
     }
 }

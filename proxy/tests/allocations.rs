@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use model::{
     Chunked, Endpoint, Health, Hostname, Origin, Port, PortMap, Protocol, Service, Snapshot,
-    TlsMode, Viewpoint,
+    TlsMode,
 };
 use proxy::Proxy;
-use proxy::config::{Config, Limits, Listener, Role, Timeouts};
+use proxy::config::{Config, Listener, Role};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 #[global_allocator]
@@ -123,16 +123,9 @@ fn exchange(gateway: SocketAddr, hello: &[u8]) {
 
 fn config() -> Config {
     Config {
-        listeners: vec![Listener {
-            address: SocketAddr::new(LOCAL, 0),
-            role: Role::Inbound,
-        }],
-        workers: 1,
-        viewpoint: Viewpoint::default(),
+        listeners: vec![Listener::new(SocketAddr::new(LOCAL, 0), Role::Inbound)],
         allow_loopback: true,
-        zone_spill: true,
-        timeouts: Timeouts::default(),
-        limits: Limits::default(),
+        ..Config::default()
     }
 }
 

@@ -2,7 +2,9 @@
 //! become them. It starts nothing.
 
 mod check;
+mod lifecycle;
 mod load;
+mod logs;
 mod overrides;
 
 use std::collections::BTreeMap;
@@ -11,10 +13,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use discovery::Span;
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::lifecycle::{Closing, Drain};
 pub use self::load::{ConfigError, load, parse};
+pub use self::logs::{AccessLog, AccessLogFormat, Level, Log, LogFormat, Successes};
 pub use self::overrides::Override;
 
 /// The file `gateway.yaml`.
@@ -49,6 +54,12 @@ pub struct Gateway {
     pub timeouts: Timeouts,
     /// Limits in number and size.
     pub limits: Limits,
+    /// How the gateway ends: what happens after SIGTERM.
+    pub drain: Drain,
+    /// Connections that are closed at a quiet moment while they could go on.
+    pub closing: Closing,
+    /// One line for each connection that ended.
+    pub access_log: AccessLog,
     /// What is written to standard error.
     pub log: Log,
 }
@@ -98,53 +109,27 @@ pub struct Limits {
     pub pending_hello_bytes: usize,
 }
 
-/// What is written to standard error.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Log {
-    /// From which level on; `info` by default.
-    pub level: Level,
-    /// `text` (default) or `json`.
-    pub format: LogFormat,
-}
-
-/// How much is logged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// What stops something from working.
-    Error,
-    /// What may soon.
-    Warn,
-    /// What changes.
-    #[default]
-    Info,
-    /// Every failed connection.
-    Debug,
-    /// Everything.
-    Trace,
-}
-
-/// How lines are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// For machines.
-    Json,
-}
-
 /// One listener of the data path.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Listener {
     /// Address and port; port 0 takes a free one.
     #[schemars(with = "String")]
     pub address: SocketAddr,
     /// What it is for.
     pub role: Role,
+    /// Wants a PROXY header (version 1 or 2) before the hello, from whom; nobody sends one by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocol>,
+}
+
+/// Who sends PROXY headers to a listener, and must.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyProtocol {
+    /// The load balancers' addresses, like `10.0.0.0/8`; who is in none of them is refused.
+    #[schemars(with = "Vec<String>")]
+    pub from: Vec<IpNet>,
 }
 
 /// What a listener is for.
@@ -207,6 +192,7 @@ impl Default for Gateway {
             listeners: vec![Listener {
                 address: any(15443),
                 role: Role::Inbound,
+                proxy_protocol: None,
             }],
             admin: Admin::default(),
             stats: Stats::default(),
@@ -216,6 +202,9 @@ impl Default for Gateway {
             zone_spill: Switch::On,
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            drain: Drain::default(),
+            closing: Closing::default(),
+            access_log: AccessLog::default(),
             log: Log::default(),
         }
     }
@@ -298,6 +287,10 @@ impl Gateway {
                 Role::Outbound => proxy::config::Role::Outbound,
                 Role::Passthrough => proxy::config::Role::Passthrough,
             },
+            proxy_sources: listener
+                .proxy_protocol
+                .as_ref()
+                .map(|proxy| proxy.from.clone()),
         };
         let available = || std::thread::available_parallelism().map_or(1, usize::from);
         proxy::config::Config {
@@ -323,6 +316,14 @@ impl Gateway {
                 connections_per_source: self.limits.connections_per_source,
                 hello_bytes: self.limits.hello_bytes,
                 pending_hello_bytes: self.limits.pending_hello_bytes,
+            },
+            closing: proxy::config::Closing {
+                max_age: self.closing.max_age.map(|age| age.0),
+                failback_per_second: self.closing.failback_per_second,
+            },
+            reports: proxy::config::Reports {
+                failures_per_second: self.access_log.failures_per_second,
+                successes: self.access_log.success_share(),
             },
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use model::Origin;
+use model::{Closeness, Origin};
 
 use super::ATTEMPTS;
 use crate::clock::Millis;
@@ -23,6 +23,8 @@ pub struct Choice {
     pub route: Arc<Route>,
     /// The tier it stands in, 0 is the closest.
     pub tier: u8,
+    /// How close that tier was.
+    pub closeness: Closeness,
     /// Whether it is another network's gateway rather than an endpoint.
     pub gateway: bool,
 }
@@ -43,6 +45,7 @@ impl Choice {
         host: &Arc<Host>,
         origin: &Arc<Origin>,
         tier: u8,
+        closeness: Closeness,
     ) -> Self {
         host.take();
         route.open.fetch_add(1, Relaxed);
@@ -52,6 +55,7 @@ impl Choice {
             origin: Arc::clone(origin),
             route: Arc::clone(route),
             tier,
+            closeness,
         }
     }
 
@@ -63,9 +67,14 @@ impl Choice {
         }
     }
 
-    /// The dial succeeded, having taken so long.
-    pub fn connected(&self, took: Duration, now: Millis) {
-        self.host.connected(took, now);
+    /// The connect has taken so long.
+    pub fn connected(&self, took: Duration) {
+        self.host.connected(took);
+    }
+
+    /// The dial succeeded.
+    pub fn succeeded(&self, now: Millis) {
+        self.host.succeeded(now);
     }
 
     /// Where to dial.

@@ -13,7 +13,7 @@ use model::{
 use super::*;
 use crate::clock::{Clock, Millis};
 use crate::close::Reason;
-use crate::config::{Config, Limits, Listener, Role, Timeouts};
+use crate::config::{Config, Listener, Role};
 use crate::control::{Control, Event};
 use crate::table::{Route, Tables};
 
@@ -29,23 +29,16 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let listener = |role| Listener {
-            address: SocketAddr::new(SOURCE, 0),
-            role,
-        };
+        let listener = |role| Listener::new(SocketAddr::new(SOURCE, 0), role);
         let config = Config {
             listeners: [Role::Inbound, Role::Outbound].map(listener).into(),
-            workers: 1,
             viewpoint: Viewpoint {
                 cluster: "us".into(),
                 network: "n2".into(),
                 locality: "us-west/a".into(),
                 ..Viewpoint::default()
             },
-            allow_loopback: false,
-            zone_spill: true,
-            timeouts: Timeouts::default(),
-            limits: Limits::default(),
+            ..Config::default()
         };
         let own = vec![SocketAddr::new(
             IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9)),

@@ -90,10 +90,10 @@ fn poll_answer(
         }
         conn.gateway_alert.set(alert);
         let taken = client.try_write(bytes).unwrap_or(0);
-        let taken_now = u64::try_from(taken).unwrap_or(0);
-        conn.traffic
-            .received
-            .set(conn.traffic.received.get() + taken_now);
+        let before = conn.moved();
+        let received = before.1 + u64::try_from(taken).unwrap_or(0);
+        conn.traffic.received.set(received);
+        conn.see_traffic(before, &worker.clock);
         let rest = &bytes[taken..];
         let leftover = (!rest.is_empty()).then(|| worker.relay.leftover(rest));
         return Poll::Ready(Ok(Answer::Came(leftover)));

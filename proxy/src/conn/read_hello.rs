@@ -6,7 +6,7 @@ use std::io;
 use std::rc::Rc;
 use std::task::Poll;
 
-use super::{Client, Conn};
+use super::{Client, Conn, proxy_header};
 use crate::close::{Blame, Close, Reason, Stage};
 use crate::hello::{Hello, Parser};
 use crate::worker::Worker;
@@ -23,17 +23,23 @@ pub(super) async fn read_hello(
     conn.enter(Stage::Hello);
     let mut parser = Parser::new(worker.config().limits.hello_bytes);
     let mut waits = false;
+    let mut wants_header = proxy_header::is_due(worker, conn)?;
     loop {
         match take_what_is_there(worker, conn, client) {
             Ok(0) if conn.held.borrow().is_empty() => {
                 return Err(conn.close(Reason::Probe, Blame::Downstream));
             }
             Ok(0) => return Err(conn.close(Reason::HelloCut, Blame::Downstream)),
-            Ok(_) => match parser.advance(&conn.held.borrow()) {
-                Ok(Some(hello)) => return Ok(hello),
-                Ok(None) => {}
-                Err(fault) => return Err(conn.close(fault.reason(), Blame::Downstream)),
-            },
+            Ok(_) => {
+                wants_header = wants_header && !proxy_header::take(conn)?;
+                if !wants_header {
+                    match parser.advance(&conn.held.borrow()) {
+                        Ok(Some(hello)) => return Ok(hello),
+                        Ok(None) => {}
+                        Err(fault) => return Err(conn.close(fault.reason(), Blame::Downstream)),
+                    }
+                }
+            }
             Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) if conn.held.borrow().is_empty() => {
                 return Err(conn.close(Reason::Probe, Blame::Downstream));
@@ -42,7 +48,10 @@ pub(super) async fn read_hello(
         }
         if !waits {
             waits = true;
-            worker.wake_at(conn, conn.accepted.after(worker.config().timeouts.hello));
+            worker.wake_at(
+                conn,
+                conn.accepted.millis().after(worker.config().timeouts.hello),
+            );
             worker.queue(conn);
         }
         worker.enforce_ceiling();

@@ -1,13 +1,20 @@
 //! What a worker remembers of one open connection. It must not decide anything about it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
+use std::time::Duration;
 
+use crate::access::Attempt;
 use crate::balance::Choice;
-use crate::clock::Millis;
+use crate::clock::{Clock, Micros, Millis};
 use crate::close::{Blame, Close, Reason, Stage};
+use crate::flows::Flow;
+use crate::hello::Alpn;
 use crate::relay::Traffic;
+use crate::table::Route;
 use crate::tick::Key;
 use crate::worker::Worker;
 
@@ -16,12 +23,12 @@ use crate::worker::Worker;
 pub(crate) struct Conn {
     /// Where the worker keeps it.
     pub(crate) key: Key,
-    /// The client, or whom a PROXY header named.
+    /// Who connected.
     pub(crate) peer: SocketAddr,
     /// Index of the listener it came from.
     pub(crate) listener: u16,
     /// When it was accepted.
-    pub(crate) accepted: Millis,
+    pub(crate) accepted: Micros,
     /// Live byte counts.
     pub(crate) traffic: Traffic,
     /// The client's bytes so far, while a hello may still be sent to another endpoint; empty otherwise.
@@ -30,18 +37,44 @@ pub(crate) struct Conn {
     pub(crate) settled: Cell<bool>,
     /// Whether the last answer that was passed on was another gateway's TLS alert.
     pub(crate) gateway_alert: Cell<bool>,
+    /// Whether the upstream spoke last: then nobody waits for an answer, as far as we can see.
+    pub(crate) answered: Cell<bool>,
+    /// Whether the relay holds bytes that one side has yet to take.
+    pub(crate) holds_bytes: Cell<bool>,
+    /// What the hello offered.
+    pub(crate) alpn: Cell<Alpn>,
+    /// Where its name led.
+    pub(crate) route: OnceCell<Arc<Route>>,
     /// The endpoint in use; holds its open-connection count.
-    pub(crate) chosen: RefCell<Option<Choice>>,
+    pub(crate) chosen: OnceCell<Choice>,
+    /// How long the connect to it took, in microseconds.
+    pub(crate) connect: Cell<u32>,
     stage: Cell<Stage>,
-    failed_name: RefCell<Option<Box<str>>>,
-    due: Cell<Millis>,
     stop: Cell<Option<Reason>>,
-    waker: RefCell<Option<Waker>>,
+    /// Rounds of the worker in which no byte moved.
+    quiet: Cell<u8>,
+    first_byte: Cell<u32>,
+    due: Cell<Millis>,
+    waker: OnceCell<Waker>,
+    flow: OnceCell<Arc<Flow>>,
+    told: Cell<(u64, u64)>,
+    rare: OnceCell<Box<Rare>>,
+}
+
+/// What few connections have.
+#[derive(Debug, Default)]
+struct Rare {
+    /// The server name, where it is not the route's.
+    name: OnceCell<Box<str>>,
+    /// Whom a PROXY header named.
+    client: OnceCell<SocketAddr>,
+    /// Attempts that did not get the connection.
+    attempts: RefCell<Vec<Attempt>>,
 }
 
 impl Conn {
     /// A connection that was just accepted.
-    pub(crate) fn new(key: Key, peer: SocketAddr, listener: u16, accepted: Millis) -> Self {
+    pub(crate) fn new(key: Key, peer: SocketAddr, listener: u16, accepted: Micros) -> Self {
         Self {
             key,
             peer,
@@ -51,12 +84,21 @@ impl Conn {
             held: RefCell::default(),
             settled: Cell::new(false),
             gateway_alert: Cell::new(false),
-            chosen: RefCell::new(None),
+            answered: Cell::new(false),
+            holds_bytes: Cell::new(false),
+            alpn: Cell::default(),
+            route: OnceCell::new(),
+            chosen: OnceCell::new(),
+            connect: Cell::new(0),
             stage: Cell::new(Stage::Accept),
-            failed_name: RefCell::new(None),
-            due: Cell::default(),
             stop: Cell::new(None),
-            waker: RefCell::new(None),
+            quiet: Cell::new(0),
+            first_byte: Cell::new(0),
+            due: Cell::default(),
+            waker: OnceCell::new(),
+            flow: OnceCell::new(),
+            told: Cell::default(),
+            rare: OnceCell::new(),
         }
     }
 
@@ -75,17 +117,42 @@ impl Conn {
         Close::new(self.stage.get(), reason, blame)
     }
 
-    /// The server name that led nowhere. One that was routed is the route's.
-    pub(crate) fn failed_name(&self) -> Option<Box<str>> {
-        self.failed_name.borrow().clone()
+    /// The server name, as far as it is known.
+    pub(crate) fn name(&self) -> Option<Arc<str>> {
+        let own = self.rare.get().and_then(|rare| rare.name.get());
+        own.map(|name| Arc::from(&**name))
+            .or_else(|| self.route.get().map(|route| route.name.clone()))
     }
 
-    pub(super) fn set_failed_name(&self, name: &str) {
-        *self.failed_name.borrow_mut() = Some(name.into());
+    /// A server name that is not its route's, or that has none.
+    pub(super) fn set_name(&self, name: &str) {
+        let _ = self.rare().name.set(name.into());
     }
 
-    pub(super) fn set_chosen(&self, choice: Choice) {
-        *self.chosen.borrow_mut() = Some(choice);
+    /// The client: whom a PROXY header named, else who connected.
+    pub(crate) fn client(&self) -> SocketAddr {
+        let named = self.rare.get().and_then(|rare| rare.client.get());
+        named.copied().unwrap_or(self.peer)
+    }
+
+    pub(super) fn set_client(&self, client: SocketAddr) {
+        let _ = self.rare().client.set(client);
+    }
+
+    /// An attempt that did not get the connection.
+    pub(crate) fn note(&self, attempt: Attempt) {
+        self.rare().attempts.borrow_mut().push(attempt);
+    }
+
+    /// The attempts that did not get the connection, in their order.
+    pub(crate) fn take_attempts(&self) -> Vec<Attempt> {
+        self.rare
+            .get()
+            .map_or_else(Vec::new, |rare| rare.attempts.take())
+    }
+
+    fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
     }
 
     /// Whether the hello is everything that the client has sent.
@@ -93,10 +160,13 @@ impl Conn {
         self.held.borrow().len() == len
     }
 
-    /// The hello counts as sent once, to the endpoint that kept it.
-    pub(super) fn count_hello(&self, sent: usize) {
+    /// The endpoint that keeps the connection, and how long the connect to it took, in microseconds. What it was sent of the hello counts
+    /// only now: once, however many endpoints got it.
+    pub(crate) fn keep(&self, choice: Choice, sent: usize, connect: u32) {
         let sent = u64::try_from(sent).unwrap_or(0);
         self.traffic.sent.set(self.traffic.sent.get() + sent);
+        self.connect.set(connect);
+        let _ = self.chosen.set(choice);
     }
 
     /// Gives the hello's buffer back.
@@ -104,15 +174,85 @@ impl Conn {
         worker.release(self.held.take());
     }
 
+    /// Bytes that have moved each way.
+    pub(super) fn moved(&self) -> (u64, u64) {
+        (self.traffic.sent.get(), self.traffic.received.get())
+    }
+
+    /// Bytes may have moved since there were so many: notes the upstream's first one, and who spoke last. When both did,
+    /// the client may have asked again, so it counts as the last.
+    pub(super) fn see_traffic(&self, before: (u64, u64), clock: &Clock) {
+        let (sent, received) = self.moved();
+        if received > before.1 {
+            if self.first_byte.get() == 0 {
+                let micros = clock.micros().since(self.accepted).as_micros();
+                self.first_byte
+                    .set(u32::try_from(micros).unwrap_or(u32::MAX).max(1));
+            }
+            self.answered.set(true);
+        }
+        if sent > before.0 {
+            self.answered.set(false);
+        }
+    }
+
+    /// From accept to that byte; an hour and a bit at most.
+    pub(crate) fn first_byte(&self) -> Option<Duration> {
+        let micros = self.first_byte.get();
+        (micros > 0).then(|| Duration::from_micros(micros.into()))
+    }
+
+    /// Its bytes count for this flow from now on.
+    pub(super) fn count_for(&self, flow: Arc<Flow>) {
+        flow.opened.fetch_add(1, Relaxed);
+        let _ = self.flow.set(flow);
+    }
+
+    /// The flow its bytes count for; none before the relay.
+    pub(crate) fn flow(&self) -> Option<&Arc<Flow>> {
+        self.flow.get()
+    }
+
+    /// Tells its flow what has moved since it was told last; whether anything has.
+    pub(crate) fn tell_flow(&self) -> bool {
+        let (sent, received) = self.moved();
+        let (told_sent, told_received) = self.told.replace((sent, received));
+        if let Some(flow) = self.flow.get() {
+            if sent > told_sent {
+                flow.sent.fetch_add(sent - told_sent, Relaxed);
+            }
+            if received > told_received {
+                flow.received.fetch_add(received - told_received, Relaxed);
+            }
+        }
+        (sent, received) != (told_sent, told_received)
+    }
+
+    /// Another round of the worker is over; in how many in a row no byte has moved, 255 for all that are more.
+    pub(crate) fn count_quiet(&self, moved: bool) -> u8 {
+        let rounds = if moved {
+            0
+        } else {
+            self.quiet.get().saturating_add(1)
+        };
+        self.quiet.set(rounds);
+        rounds
+    }
+
+    /// Rounds have another length from now on.
+    pub(crate) fn forget_quiet(&self) {
+        self.quiet.set(0);
+    }
+
     /// Wakes the connection's task.
     pub(crate) fn wake(&self) {
-        if let Some(waker) = &*self.waker.borrow() {
+        if let Some(waker) = self.waker.get() {
             waker.wake_by_ref();
         }
     }
 
-    pub(super) fn set_waker(&self, waker: Waker) {
-        *self.waker.borrow_mut() = Some(waker);
+    pub(super) fn set_waker(&self, waker: &Waker) {
+        self.waker.get_or_init(|| waker.clone());
     }
 
     /// Asks the connection to end itself, for this reason.

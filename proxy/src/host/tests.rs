@@ -19,7 +19,8 @@ fn the_third_failure_in_a_row_ejects_and_says_so_once() {
     for _ in 0..2 {
         host.dial_failed(Millis(5));
     }
-    host.connected(Duration::from_millis(3), Millis(6));
+    host.connected(Duration::from_millis(3));
+    host.succeeded(Millis(6));
     for _ in 0..2 {
         host.dial_failed(Millis(7));
     }
@@ -50,7 +51,7 @@ fn a_return_ramps_and_the_next_ejection_is_twice_as_long() {
     }
     assert_eq!(host.state(), State::Ejected(Millis(50_000)));
     host.readmit(Millis(50_000));
-    host.connected(Duration::from_millis(1), Millis(350_000));
+    host.succeeded(Millis(350_000));
     for _ in 0..3 {
         host.dial_failed(Millis(400_000));
     }

@@ -5,23 +5,21 @@ use std::time::Duration;
 
 use super::*;
 use crate::close::Reason;
-use crate::config::{Limits, Listener, Role, Timeouts};
+use crate::config::{Limits, Listener, Role};
 
 fn two_workers() -> Config {
     Config {
-        listeners: vec![Listener {
-            address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
-            role: Role::Inbound,
-        }],
+        listeners: vec![Listener::new(
+            SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+            Role::Inbound,
+        )],
         workers: 2,
-        viewpoint: model::Viewpoint::default(),
         allow_loopback: true,
-        zone_spill: true,
-        timeouts: Timeouts::default(),
         limits: Limits {
             connections: Some(1_000),
             ..Limits::default()
         },
+        ..Config::default()
     }
 }
 

@@ -1,5 +1,6 @@
 //! A worker's open connections, found again by a small key. It must not know what they do.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use crate::conn::Conn;
@@ -46,6 +47,21 @@ impl Conns {
     /// Whether any is open.
     pub(super) fn any(&self) -> bool {
         self.free.len() < self.places.len()
+    }
+
+    /// How many are open.
+    pub(super) fn len(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+
+    /// How many places there are, in use or not.
+    pub(super) fn places(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Those in some of the places.
+    pub(super) fn in_places(&self, places: Range<usize>) -> impl Iterator<Item = &Rc<Conn>> {
+        self.places[places].iter().flatten()
     }
 
     /// Does something with each.

@@ -37,6 +37,29 @@ pub(super) fn check(gateway: &Gateway) -> Result<(), (String, String)> {
             "it is not a loopback address, and the admin API has no login: use 127.0.0.1, or say 'allowRemote: true'",
         );
     }
+    let without_source = |listener: &super::Listener| {
+        let proxy = listener.proxy_protocol.as_ref();
+        proxy.is_some_and(|proxy| proxy.from.is_empty())
+    };
+    if gateway.listeners.iter().any(without_source) {
+        return wrong(
+            "listeners",
+            "proxyProtocol.from is empty, so nobody could connect: list the load balancers' addresses, like [10.0.0.0/8]",
+        );
+    }
+    if !(0.0..=1.0).contains(&gateway.access_log.sample) {
+        return wrong("accessLog.sample", "it must be between 0 and 1");
+    }
+    if gateway.drain.window.0.is_zero() {
+        return wrong("drain.window", "it must be longer than nothing");
+    }
+    if gateway
+        .closing
+        .max_age
+        .is_some_and(|age| age.0.as_secs() < 1)
+    {
+        return wrong("closing.maxAge", "it must be 1s at least");
+    }
     if !(512..=1 << 20).contains(&gateway.limits.hello_bytes) {
         return wrong("limits.helloBytes", "it must be between 512 and 1048576");
     }

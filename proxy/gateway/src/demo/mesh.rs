@@ -11,7 +11,7 @@ use model::{
     Service, Snapshot, TlsMode, Viewpoint, Workload,
 };
 use proxy::Proxy;
-use proxy::config::{Config, Limits, Listener, Role, Timeouts};
+use proxy::config::{Config, Listener, Role};
 use sidecar::{Backend, Behaviour, Client, Pki, fresh_loopback};
 use tokio::sync::watch;
 
@@ -215,14 +215,8 @@ fn network(region: &str) -> NetworkId {
 
 fn listeners([inbound, outbound]: [SocketAddr; 2]) -> Vec<Listener> {
     vec![
-        Listener {
-            address: inbound,
-            role: Role::Inbound,
-        },
-        Listener {
-            address: outbound,
-            role: Role::Outbound,
-        },
+        Listener::new(inbound, Role::Inbound),
+        Listener::new(outbound, Role::Outbound),
     ]
 }
 
@@ -230,7 +224,6 @@ fn listeners([inbound, outbound]: [SocketAddr; 2]) -> Vec<Listener> {
 fn config(region: &Region, addresses: [SocketAddr; 2]) -> Config {
     Config {
         listeners: listeners(addresses),
-        workers: 1,
         viewpoint: Viewpoint {
             cluster: region.name.into(),
             network: network(region.name),
@@ -239,9 +232,7 @@ fn config(region: &Region, addresses: [SocketAddr; 2]) -> Config {
             regions: region.next.map(Arc::from).to_vec(),
         },
         allow_loopback: true,
-        zone_spill: true,
-        timeouts: Timeouts::default(),
-        limits: Limits::default(),
+        ..Config::default()
     }
 }
 

@@ -1,0 +1,154 @@
+//! One attempt to reach an endpoint: connecting, what a fault means, and what is said of it. It must not start another one.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use rustix::io::Errno;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::access::{self, Outcome};
+use crate::balance::Choice;
+use crate::clock::{Clock, Millis};
+use crate::close::Reason;
+use crate::conn::Conn;
+use crate::sockets;
+use crate::worker::Worker;
+
+/// One endpoint that is being connected to, or has been.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    /// Its socket.
+    pub(crate) stream: TcpStream,
+    /// The endpoint; counts as an open connection of it.
+    pub(crate) choice: Choice,
+    /// Bytes of the held hello that it has been sent.
+    pub(crate) sent: usize,
+    /// How long the connect took, in microseconds; 0 before.
+    pub(super) connect: u32,
+    pub(super) started: Instant,
+    pub(super) until: Millis,
+}
+
+impl Attempt {
+    /// Whether it has connected; if so, the hello goes out at once: a failed connect shows in that same system call.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        hello: &[u8],
+        now: Millis,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            if self.stream.poll_write_ready(cx)?.is_pending() {
+                if now >= self.until {
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+                return Poll::Pending;
+            }
+            match self.stream.try_write(hello) {
+                Ok(sent) => {
+                    let took = self.started.elapsed();
+                    self.sent = sent;
+                    self.connect = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+                    self.choice.connected(took);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+        }
+    }
+
+    /// The connection is its endpoint's from now on.
+    pub(crate) fn keep(self, worker: &Worker, conn: &Conn) -> TcpStream {
+        worker.stats().attempted(Outcome::Connected);
+        self.choice.succeeded(worker.now());
+        conn.keep(self.choice, self.sent, self.connect);
+        self.stream
+    }
+
+    /// It did not get the connection.
+    pub(crate) fn note(&self, worker: &Worker, conn: &Conn, outcome: Outcome) {
+        note(worker, conn, &self.choice, outcome, self.started);
+    }
+}
+
+/// An attempt has come to this, and did not get the connection.
+pub(super) fn note(
+    worker: &Worker,
+    conn: &Conn,
+    choice: &Choice,
+    outcome: Outcome,
+    started: Instant,
+) {
+    worker.stats().attempted(outcome);
+    conn.note(access::Attempt {
+        address: choice.address(),
+        origin: Arc::clone(&choice.origin),
+        tier: choice.tier,
+        gateway: choice.gateway,
+        outcome,
+        took: started.elapsed(),
+    });
+}
+
+/// Waits for an attempt that nobody needs any more.
+pub(super) async fn see_off(attempt: Attempt, clock: Clock) {
+    let left = attempt.until.since(clock.now());
+    let outcome = tokio::time::timeout(left, attempt.stream.writable()).await;
+    let connected = matches!(outcome, Ok(Ok(())))
+        && matches!(attempt.stream.take_error(), Ok(None))
+        && attempt.stream.peer_addr().is_ok();
+    if connected {
+        attempt.choice.connected(attempt.started.elapsed());
+        attempt.choice.succeeded(clock.now());
+    } else {
+        attempt.choice.dial_failed(clock.now());
+    }
+}
+
+/// Begins a connect.
+pub(super) fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    TcpStream::from_std(sockets::connect(address)?)
+}
+
+/// The endpoint had accepted and then closed: not a failure to connect.
+pub(super) fn is_early_close(fault: &io::Error) -> bool {
+    matches!(
+        fault.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    )
+}
+
+/// What a fault of a connect is called, as an end and as an outcome.
+pub(super) fn failure(fault: &io::Error) -> (Reason, Outcome) {
+    if is_our_own(fault) {
+        return (Reason::DialUnable, Outcome::Unable);
+    }
+    match fault.kind() {
+        io::ErrorKind::ConnectionRefused => (Reason::DialRefused, Outcome::Refused),
+        io::ErrorKind::TimedOut => (Reason::DialTimeout, Outcome::TimedOut),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+            (Reason::UpstreamClosedEarly, Outcome::ClosedEarly)
+        }
+        _ => (Reason::DialUnreachable, Outcome::Unreachable),
+    }
+}
+
+/// Want of descriptors or of local ports: no endpoint is to blame.
+fn is_our_own(fault: &io::Error) -> bool {
+    let ours = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+        Errno::ADDRNOTAVAIL,
+        Errno::NOSPC,
+        Errno::AGAIN,
+    ];
+    fault
+        .raw_os_error()
+        .is_some_and(|code| ours.iter().any(|e| e.raw_os_error() == code))
+}
