@@ -1,10 +1,23 @@
 //! The Kubernetes source: API servers in, one `Snapshot` out. It must not know the data path.
 //!
 //! ```text
-//!  API objects --facts--> Change --meaning::World--> Arc<Snapshot>
+//!  kubeconfig Secrets --owners--> cluster (one task each) --session: follow each kind-->
+//!  API objects --facts--> Change --hub--> meaning::World --> Arc<Snapshot>
 //! ```
 //!
 //! `facts` reads objects into what is kept of them, and `meaning` holds every rule about them; neither does any IO.
 
+pub mod api;
+pub mod client;
+pub mod expiry;
 pub mod facts;
+pub mod follow;
+pub mod identity;
+pub mod istio;
+pub mod kubeconfig;
 pub mod meaning;
+pub mod owners;
+pub mod secret;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,175 @@
+//! Connections to API servers: our own cluster's as the user set it up, remote ones from checked kubeconfigs alone. It must
+//! not send a request.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kube::config::{
+    AuthInfo, Cluster, Context, KubeConfigOptions, Kubeconfig, NamedAuthInfo, NamedCluster,
+    NamedContext,
+};
+use kube::{Client, Config};
+use secrecy::SecretString;
+use tokio::sync::watch;
+
+use super::api::Api;
+use super::kubeconfig::Access;
+use super::secret::Secret;
+
+/// For a TCP connection and its TLS handshake; the answer has a limit of its own.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Why there is no connection. What libraries say of it is left out where it could quote a credential.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClientError {
+    /// A part of a remote kubeconfig that passed as text, but is no certificate or key.
+    #[error("its {0} cannot be used: it is not what it should be, or of a kind that is not known")]
+    Unusable(&'static str),
+    /// The own cluster's kubeconfig.
+    #[error("the kubeconfig {path}{} cannot be used: {why}", of_context(.context))]
+    Local {
+        /// The file.
+        path: String,
+        /// The context that was asked for; empty for the current one.
+        context: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// There is no way to our own cluster.
+    #[error(
+        "not in a pod ({0}), and no kubeconfig is named: set source.kubernetes.kubeconfig, or the variable KUBECONFIG"
+    )]
+    NoCluster(String),
+}
+
+fn of_context(context: &str) -> String {
+    if context.is_empty() {
+        String::new()
+    } else {
+        format!(" (context '{context}')")
+    }
+}
+
+/// How our own cluster is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Local {
+    /// A kubeconfig of the user's, which may use what it likes; without it the service account of the pod, else the file
+    /// that KUBECONFIG names.
+    pub kubeconfig: Option<PathBuf>,
+    /// A context of that file other than its current one.
+    pub context: Option<String>,
+}
+
+/// A connection to our own cluster, and the namespace that it is set up for.
+///
+/// # Errors
+/// Which file cannot be used and why, or that there is none.
+pub async fn local(local: &Local) -> Result<(Api, String), ClientError> {
+    let variable = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty());
+    let named = local.kubeconfig.clone();
+    let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    let config = match (named, variable) {
+        (Some(path), _) => from_file(&path, local.context.as_deref()).await?,
+        (None, _) if in_pod && local.context.is_none() => {
+            Config::incluster().map_err(|fault| ClientError::NoCluster(fault.to_string()))?
+        }
+        (None, Some(path)) => {
+            // Like kubectl, the first file of a list; merging them is its business.
+            let first = std::env::split_paths(&path).next().unwrap_or_default();
+            from_file(&first, local.context.as_deref()).await?
+        }
+        (None, None) => {
+            let why = "KUBERNETES_SERVICE_HOST is not set".to_owned();
+            return Err(ClientError::NoCluster(why));
+        }
+    };
+    let namespace = config.default_namespace.clone();
+    let client = build(config).map_err(|_| ClientError::Local {
+        path: String::from("of the own cluster"),
+        context: local.context.clone().unwrap_or_default(),
+        why: "its certificates, key or address are not what they should be".into(),
+    })?;
+    Ok((Api::new(client, None), namespace))
+}
+
+async fn from_file(path: &Path, context: Option<&str>) -> Result<Config, ClientError> {
+    let wrong = |why: String| ClientError::Local {
+        path: path.display().to_string(),
+        context: context.unwrap_or_default().to_owned(),
+        why,
+    };
+    std::fs::metadata(path).map_err(|fault| wrong(fault.to_string()))?;
+    let file = Kubeconfig::read_from(path).map_err(|_| wrong("it is not a kubeconfig".into()))?;
+    let options = KubeConfigOptions {
+        context: context.map(str::to_owned),
+        ..KubeConfigOptions::default()
+    };
+    let config = Config::from_custom_kubeconfig(file, &options).await;
+    config.map_err(|fault| wrong(fault.to_string()))
+}
+
+/// A connection to a remote cluster, and where its token can be changed. Nothing but what was checked goes into it: neither
+/// files nor the environment are looked at.
+///
+/// # Errors
+/// Which part cannot be used.
+pub fn remote(access: &Access) -> Result<(Api, watch::Sender<Secret>), ClientError> {
+    let name = String::from("remote");
+    let certificate = access.certificate.as_ref();
+    let file = Kubeconfig {
+        clusters: vec![NamedCluster {
+            name: name.clone(),
+            cluster: Some(Cluster {
+                server: Some(access.server.clone()),
+                insecure_skip_tls_verify: Some(access.insecure),
+                certificate_authority_data: access.authority.clone(),
+                tls_server_name: access.tls_server_name.clone(),
+                ..Cluster::default()
+            }),
+            ..NamedCluster::default()
+        }],
+        auth_infos: vec![NamedAuthInfo {
+            name: name.clone(),
+            auth_info: Some(AuthInfo {
+                client_certificate_data: certificate.map(|both| both.chain.clone()),
+                client_key_data: certificate.map(|both| SecretString::from(both.key.reveal())),
+                ..AuthInfo::default()
+            }),
+            ..NamedAuthInfo::default()
+        }],
+        contexts: vec![NamedContext {
+            name: name.clone(),
+            context: Some(Context {
+                cluster: name.clone(),
+                user: Some(name.clone()),
+                ..Context::default()
+            }),
+            ..NamedContext::default()
+        }],
+        current_context: Some(name),
+        ..Kubeconfig::default()
+    };
+    let mut config = Config::try_from(file)
+        .map_err(|_| ClientError::Unusable("certificate-authority-data or server"))?;
+    if access.authority.is_some() && config.root_cert.as_ref().is_none_or(Vec::is_empty) {
+        return Err(ClientError::Unusable("certificate-authority-data"));
+    }
+    let proxy = access.proxy.as_ref().map(|url| url.parse()).transpose();
+    // The variable HTTPS_PROXY is the gateway's own business; whoever writes a Secret says here how the cluster is reached.
+    config.proxy_url = proxy.map_err(|_| ClientError::Unusable("proxy-url"))?;
+    let client =
+        build(config).map_err(|_| ClientError::Unusable("client certificate, key or proxy-url"))?;
+    let (sender, token) = watch::channel(access.token.clone().unwrap_or_default());
+    let token = access.token.is_some().then_some(token);
+    Ok((Api::new(client, token), sender))
+}
+
+fn build(mut config: Config) -> Result<Client, kube::Error> {
+    config.connect_timeout = Some(CONNECT);
+    // Waiting and trying again is ours, where the reason is told too.
+    config.default_retry = false;
+    Client::try_from(config)
+}
+
+#[cfg(test)]
+mod tests;

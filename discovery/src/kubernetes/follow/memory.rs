@@ -1,0 +1,109 @@
+//! Which objects a kind had, as little of them as is needed to count them and to see when a list takes away too much.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::Name;
+
+/// Groups that may all go at once without a second look.
+const GROUPS: usize = 10;
+
+/// How much an object counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Weight {
+    /// What it belongs to, as a hash: for a slice its service. 0: only to itself.
+    pub group: u64,
+    /// What would be lost with it: for a slice its endpoints.
+    pub mass: usize,
+}
+
+/// How much there is of a kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Objects.
+    pub objects: usize,
+    /// What they hold: endpoints, of slices.
+    pub mass: usize,
+}
+
+/// The objects of a kind.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    known: HashMap<u64, Weight>,
+    mass: usize,
+    /// The version it stands for; versions are numbers that grow (Kubernetes 1.35 says so, servers did so before).
+    version: Option<u64>,
+}
+
+impl Memory {
+    /// What a list says.
+    pub(super) fn of<F>(items: &[(Name, F)], weigh: fn(&F) -> Weight, version: &str) -> Self {
+        let mut memory = Self::default();
+        for (name, fact) in items {
+            memory.insert(name, weigh(fact));
+        }
+        memory.at(version);
+        memory
+    }
+
+    pub(super) fn insert(&mut self, name: &Name, weight: Weight) {
+        let before = self.known.insert(hash_of(name), weight);
+        self.mass += weight.mass;
+        self.mass -= before.unwrap_or_default().mass;
+    }
+
+    /// `false`: it was not known.
+    pub(super) fn remove(&mut self, name: &Name) -> bool {
+        let before = self.known.remove(&hash_of(name));
+        self.mass -= before.unwrap_or_default().mass;
+        before.is_some()
+    }
+
+    pub(super) fn at(&mut self, version: &str) {
+        self.version = version.parse().ok();
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        Counts {
+            objects: self.known.len(),
+            mass: self.mass,
+        }
+    }
+
+    pub(super) fn same_names(&self, other: &Self) -> bool {
+        self.known.len() == other.known.len()
+            && self.known.keys().all(|name| other.known.contains_key(name))
+    }
+
+    /// Whether a list that says `fresh` is to be doubted: it takes away all there is, or all of more than ten groups, or is
+    /// older than what was known.
+    pub(super) fn loses_too_much(&self, fresh: &Self) -> bool {
+        let before = self.groups();
+        let after = fresh.groups();
+        let lost = before.difference(&after).count();
+        let older =
+            matches!((self.version, fresh.version), (Some(before), Some(after)) if after < before);
+        lost > GROUPS || (lost > 0 && lost == before.len()) || (older && lost > 0)
+    }
+
+    /// The groups that hold something.
+    fn groups(&self) -> HashSet<u64> {
+        let holding = self.known.iter().filter(|(_, weight)| weight.mass > 0);
+        holding
+            .map(|(name, weight)| match weight.group {
+                0 => *name,
+                group => group,
+            })
+            .collect()
+    }
+}
+
+/// A number for a name, the same as long as the process lives.
+fn hash_of(name: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests;

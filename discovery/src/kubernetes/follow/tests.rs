@@ -1,0 +1,358 @@
+//! A kind is followed through everything that can happen to an API server, against one in process.
+
+use bytes::Bytes;
+use futures::channel::mpsc::unbounded;
+use k8s_openapi::api::core::v1::Namespace;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::kubernetes::secret::Secret;
+use crate::kubernetes::testing::{Fake, Reply};
+
+const LIST: &str = "/api/v1/namespaces";
+
+/// A follower of namespaces that keeps their names, and what it told.
+struct Rig {
+    fake: Fake,
+    events: mpsc::Receiver<((), Event<String>)>,
+    streaming: Arc<AtomicBool>,
+    _follower: JoinHandle<()>,
+}
+
+fn rig(fake: &Fake, api: Api) -> Rig {
+    rig_of(fake, api, Identity::default())
+}
+
+fn rig_of(fake: &Fake, api: Api, identity: Identity) -> Rig {
+    let (out, events) = mpsc::channel(100);
+    let streaming = Arc::new(AtomicBool::new(true));
+    let follow = Follow {
+        api,
+        target: Target {
+            path: LIST.into(),
+            metadata: false,
+            labels: None,
+        },
+        kind: (),
+        convert: |object: Namespace| object.metadata.name.unwrap_or_default(),
+        weigh: |_| Weight { group: 0, mass: 1 },
+        ceiling: Ceiling {
+            objects: 1_000,
+            bytes: 1 << 20,
+        },
+        streaming: streaming.clone(),
+        identity,
+        out,
+    };
+    Rig {
+        fake: fake.clone(),
+        events,
+        streaming,
+        _follower: tokio::spawn(follow.run()),
+    }
+}
+
+impl Rig {
+    /// The next event that says something: `=a,b` a reset, `+a`, `-a`, `!fault`.
+    async fn next(&mut self) -> String {
+        loop {
+            let (_, event) = self.events.recv().await.expect("it goes on for ever");
+            return match event {
+                Event::Reset(mut names, counts) => {
+                    assert_eq!(names.len(), counts.objects);
+                    names.sort();
+                    format!("={}", names.join(","))
+                }
+                Event::Apply(name, _) => format!("+{name}"),
+                Event::Delete(name, _) => format!("-{}", name.name),
+                Event::Fault(fault) => format!("!{fault}"),
+                Event::Stranger => "stranger".into(),
+                Event::Alive => continue,
+            };
+        }
+    }
+
+    /// The next event but faults.
+    async fn next_good(&mut self) -> String {
+        loop {
+            let said = self.next().await;
+            if !said.starts_with('!') {
+                return said;
+            }
+        }
+    }
+
+    /// Waits until the follower watches.
+    async fn watching(&self) {
+        let fake = self.fake.clone();
+        fake.until(|asked| {
+            asked.last().is_some_and(|last| {
+                last.path.contains("watch=true") && !last.path.contains("sendInitialEvents")
+            })
+        })
+        .await;
+    }
+}
+
+fn namespace(name: &str) -> Value {
+    json!({"metadata": {"name": name}})
+}
+
+fn fake_with(names: &[&str]) -> Fake {
+    let fake = Fake::default();
+    for name in names {
+        fake.put(LIST, namespace(name));
+    }
+    fake
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_then_changes() {
+    for streaming in [false, true] {
+        let fake = fake_with(&["a", "b"]);
+        if streaming {
+            fake.stream_lists();
+        }
+        let mut rig = rig(&fake, fake.api());
+        assert_eq!(rig.next().await, "=a,b");
+        assert_eq!(
+            rig.streaming.load(std::sync::atomic::Ordering::Relaxed),
+            streaming
+        );
+        rig.watching().await;
+        fake.put(LIST, namespace("c"));
+        assert_eq!(rig.next().await, "+c");
+        fake.delete(LIST, "", "a");
+        assert_eq!(rig.next().await, "-a");
+        fake.put(LIST, namespace("b"));
+        assert_eq!(rig.next().await, "+b");
+        // It goes on from the last version when the watch ends.
+        fake.break_watches();
+        rig.fake
+            .until(|asked| {
+                asked
+                    .last()
+                    .is_some_and(|last| last.path.ends_with("resourceVersion=5"))
+            })
+            .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_cannot_stream_lists_is_asked_once() {
+    let fake = fake_with(&["a"]);
+    let mut rig = rig(&fake, fake.api());
+    assert_eq!(rig.next().await, "=a");
+    rig.watching().await;
+    fake.script("watch=true", Reply::Status(410, json!({})));
+    fake.break_watches();
+    assert_eq!(rig.next_good().await, "=a");
+    let streams = fake
+        .asked()
+        .into_iter()
+        .filter(|asked| asked.path.contains("sendInitialEvents"));
+    assert_eq!(streams.count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_whose_stream_never_ends_its_list_is_asked_in_pages() {
+    let fake = fake_with(&["a"]);
+    let (_open, pieces) = unbounded();
+    fake.script("sendInitialEvents", Reply::Stream(pieces));
+    let mut rig = rig(&fake, fake.api());
+    assert_eq!(rig.next().await, "=a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_are_joined_and_a_list_that_outlives_its_version_begins_anew() {
+    let fake = fake_with(&["z"]);
+    let page = |name: &str, token: &str| {
+        Reply::Status(
+            200,
+            json!({"metadata": {"resourceVersion": "9", "continue": token}, "items": [namespace(name)]}),
+        )
+    };
+    fake.script("limit=500", page("a", "next"));
+    fake.script("continue=next", page("b", ""));
+    let mut one = rig(&fake, fake.api());
+    assert_eq!(one.next().await, "=a,b");
+
+    fake.script("limit=500", page("a", "gone"));
+    fake.script("continue=gone", Reply::Status(410, json!({})));
+    let mut two = rig(&fake, fake.api());
+    assert_eq!(two.next().await, "=z", "all at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn faults_are_told_and_take_nothing_away() {
+    type Make = fn() -> Reply;
+    let table: [(&str, Make); 9] = [
+        ("401", || Reply::Status(401, json!({}))),
+        ("403", || Reply::Status(403, json!({}))),
+        ("429", || Reply::Status(429, json!({}))),
+        ("answered 500", || Reply::Status(500, json!({}))),
+        ("cannot be reached", || Reply::Broken),
+        ("nothing came", || Reply::Never),
+        ("cannot be read", || Reply::Bytes(Bytes::from("<html>\n"))),
+        ("cannot be read", || {
+            Reply::Bytes(Bytes::from("{\"type\": \"ADDED\", \"object\": 7}\n"))
+        }),
+        ("is gone", || Reply::Status(410, json!({}))),
+    ];
+    for (word, reply) in table {
+        let fake = fake_with(&["a"]);
+        let mut rig = rig(&fake, fake.api());
+        assert_eq!(rig.next().await, "=a");
+        rig.watching().await;
+        fake.script("watch=true", reply());
+        fake.put(LIST, namespace("b"));
+        assert_eq!(rig.next().await, "+b");
+        fake.break_watches();
+        let said = rig.next().await;
+        assert!(
+            said.starts_with('!') && said.contains(word),
+            "{word}: {said}"
+        );
+        rig.watching().await;
+        // Whether by a list or by the watch: what is known afterwards is what there is.
+        fake.until(|_| fake.watchers() > 0).await;
+        fake.put(LIST, namespace("c"));
+        let mut said = rig.next_good().await;
+        if said.starts_with('=') {
+            assert!(said == "=a,b" || said == "=a,b,c", "{word}: {said}");
+            if said == "=a,b" {
+                said = rig.next_good().await;
+            }
+        }
+        assert!(said == "+c" || said == "=a,b,c", "{word}: {said}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lists_that_are_no_lists_are_faults() {
+    let table = [
+        json!({}),
+        json!({"metadata": {"resourceVersion": ""}, "items": []}),
+        json!({"metadata": {"resourceVersion": "1", "continue": "x"}, "items": []}),
+        json!({"metadata": {"resourceVersion": "1"}, "items": [7]}),
+    ];
+    for list in table {
+        let fake = fake_with(&["a"]);
+        fake.script("limit=500", Reply::Status(200, list.clone()));
+        let mut rig = rig(&fake, fake.api());
+        assert!(rig.next().await.starts_with('!'), "{list}");
+        assert_eq!(rig.next().await, "=a", "{list}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_without_end_is_cut_at_the_ceiling() {
+    let fake = fake_with(&["a"]);
+    let items: Vec<Value> = (0..1_001).map(|at| namespace(&at.to_string())).collect();
+    let long = json!({"metadata": {"resourceVersion": "1", "continue": "more"}, "items": items});
+    fake.script("limit=500", Reply::Status(200, long));
+    fake.script(
+        "limit=500",
+        Reply::Bytes(Bytes::from(vec![b' '; (1 << 20) + 1])),
+    );
+    let mut rig = rig(&fake, fake.api());
+    assert_eq!(
+        rig.next().await,
+        "!the API server lists more than 1000 objects"
+    );
+    assert_eq!(
+        rig.next().await,
+        "!the API server's answer is larger than 1048576 bytes"
+    );
+    assert_eq!(rig.next().await, "=a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_link_is_noticed_within_thirty_seconds() {
+    let fake = fake_with(&["a"]);
+    let mut rig = rig(&fake, fake.api());
+    assert_eq!(rig.next().await, "=a");
+    rig.watching().await;
+    let begun = Instant::now();
+    assert!(rig.next().await.contains("nothing came"));
+    assert!(begun.elapsed() <= Duration::from_secs(30), "of paused time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_ends_at_once_is_not_begun_again_at_once() {
+    let fake = fake_with(&["a"]);
+    for _ in 0..20 {
+        fake.script("resourceVersion=1", Reply::Bytes(Bytes::new()));
+    }
+    let mut rig = rig(&fake, fake.api());
+    assert_eq!(rig.next().await, "=a");
+    let begun = Instant::now();
+    for _ in 0..20 {
+        assert!(rig.next().await.contains("ends as it begins"));
+    }
+    assert!(begun.elapsed() > Duration::from_secs(60), "of paused time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_401_makes_the_newest_token_be_tried_at_once() {
+    let fake = fake_with(&["a"]);
+    fake.accept_only("new");
+    let (api, token) = fake.api_with_token("old");
+    let mut rig = rig(&fake, api);
+    assert!(rig.next().await.contains("401"));
+    let begun = Instant::now();
+    token.send_replace(Secret::new("new"));
+    assert_eq!(rig.next().await, "=a");
+    assert_eq!(begun.elapsed(), Duration::ZERO, "of paused time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_takes_all_away_is_believed_only_the_second_time() {
+    let fake = fake_with(&["a", "b"]);
+    let mut rig = rig(&fake, fake.api());
+    assert_eq!(rig.next().await, "=a,b");
+    rig.watching().await;
+    let empty = || {
+        Reply::Status(
+            200,
+            json!({"metadata": {"resourceVersion": "7"}, "items": []}),
+        )
+    };
+    fake.script("watch=true", Reply::Status(410, json!({})));
+    fake.script("limit=500", empty());
+    fake.break_watches();
+    assert_eq!(rig.next_good().await, "=a,b", "the second list has them");
+
+    rig.watching().await;
+    fake.script("watch=true", Reply::Status(410, json!({})));
+    fake.forget(LIST);
+    let begun = Instant::now();
+    fake.break_watches();
+    assert_eq!(rig.next_good().await, "=");
+    assert!(begun.elapsed() >= SECOND_LOOK, "of paused time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_cluster_at_the_same_address_takes_nothing_away() {
+    let fake = fake_with(&["a", "b"]);
+    let uid = |uid: &str| Reply::Status(200, json!({"metadata": {"uid": uid}}));
+    let identity = Identity::default();
+    fake.script("/kube-system", uid("one"));
+    let first = identity.compare(&fake.api()).await;
+    assert_eq!(first, Ok(Known::Same));
+    let mut rig = rig_of(&fake, fake.api(), identity);
+    assert_eq!(rig.next().await, "=a,b");
+    rig.watching().await;
+    fake.script("watch=true", Reply::Status(410, json!({})));
+    fake.script("/kube-system", uid("two"));
+    fake.script("/kube-system", uid("one"));
+    fake.forget(LIST);
+    fake.break_watches();
+    assert_eq!(rig.next_good().await, "stranger");
+    assert_eq!(
+        rig.next_good().await,
+        "=",
+        "the old one is back, and really empty"
+    );
+}
