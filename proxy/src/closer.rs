@@ -84,6 +84,15 @@ impl Closer {
         });
     }
 
+    /// One more connection, of a client that was in the queue when the batch began: a drain closes it too.
+    pub(crate) fn joined(&mut self) {
+        if let Some(running) = &mut self.batch
+            && running.batch.rest.is_some()
+        {
+            running.quota += 1;
+        }
+    }
+
     /// How long a round over all connections takes now.
     pub(crate) fn round(&self) -> Duration {
         if self.is_idle() {

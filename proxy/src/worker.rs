@@ -221,6 +221,7 @@ impl Worker {
             .conns
             .borrow_mut()
             .add(|key| Conn::new(key, peer, listener, worker.clock.micros()));
+        worker.closer.borrow_mut().joined();
         let serving = Serving {
             worker: worker.clone(),
             conn,

@@ -172,6 +172,7 @@ admin: {{address: "{local}"}}
 stats: {{address: "{local}"}}
 ready: {{address: "{local}"}}
 source: {{file: mesh.yaml}}
+accessLog: {{path: access.log}}
 {more}"#
     )
 }

@@ -8,7 +8,9 @@ use discovery::file;
 use proxy::{Bound, Proxy};
 use serde::Serialize;
 
+use crate::access;
 use crate::config::Gateway;
+use crate::drain::{self, Phase};
 use crate::http::{self, Server};
 use crate::ready::Ready;
 
@@ -23,6 +25,8 @@ pub(crate) struct State {
     pub(crate) config: Gateway,
     pub(crate) proxy: Proxy,
     pub(crate) source: file::Source,
+    pub(crate) access: access::Log,
+    pub(crate) phase: Phase,
     pub(crate) ready: Ready,
     pub(crate) addresses: Addresses,
 }
@@ -59,6 +63,7 @@ impl App {
         let probe = http::bind(config.ready.address).await.context("ready")?;
         let source = file::start(path).await?;
         let proxy = Proxy::start(config.to_proxy(), source.snapshots.clone())?;
+        let access = access::Log::start(&config.access_log, proxy.reports())?;
         let addresses = Addresses {
             listeners: proxy.bound().iter().map(|bound| bound.address).collect(),
             admin: admin.local_addr()?,
@@ -73,6 +78,8 @@ impl App {
             config,
             proxy,
             source,
+            access,
+            phase: Phase::default(),
             ready,
             addresses,
         });
@@ -97,9 +104,23 @@ impl App {
         &self.state.proxy
     }
 
+    /// Opens the access log's file again.
+    pub fn reopen_access_log(&self) {
+        self.state.access.reopen();
+    }
+
+    /// Takes the gateway out of service without anybody noticing, as far as that can be: not ready any more; after
+    /// `drain.announce` the listeners close; then open connections close at quiet moments, and after `drain.window` what is
+    /// left. Returns as soon as nothing is open.
+    pub async fn drain(&self) {
+        drain::drain(&self.state).await;
+    }
+
     /// Ends every connection and server.
     pub async fn stop(self) {
         self.state.proxy.stop().await;
-        drop(self.servers);
+        let Self { state, servers } = self;
+        drop(servers);
+        state.access.finish().await;
     }
 }

@@ -1,6 +1,5 @@
 //! The command line: `run`, `demo`, `config`. It must not do what they do.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,11 +7,10 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use crate::app::App;
-use crate::config::{self, Gateway, Level, LogFormat, Override};
-use crate::demo;
+use crate::config::{self, Gateway, Override};
+use crate::{demo, logging};
 
 /// The version, as in the workspace.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -97,7 +95,7 @@ fn run(file: Option<PathBuf>, set: &[String]) -> anyhow::Result<ExitCode> {
         overrides.push(Override::argument(argument)?);
     }
     let config = config::load(file.as_deref(), &overrides)?;
-    start_logging(&config);
+    logging::start(&config.log);
     // Its own runtime: the control plane and the HTTP servers never run on a worker's thread.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -105,40 +103,25 @@ fn run(file: Option<PathBuf>, set: &[String]) -> anyhow::Result<ExitCode> {
         .build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
         let app = App::start(config).await?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
+        loop {
+            tokio::select! {
+                _ = hang_up.recv() => app.reopen_access_log(),
+                _ = terminate.recv() => break,
+                _ = tokio::signal::ctrl_c() => break,
+            }
         }
-        tracing::info!("stopping; a second signal ends at once");
         tokio::select! {
-            () = app.stop() => {}
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
+            () = app.drain() => {}
+            _ = terminate.recv() => tracing::warn!("a second signal: stopping now"),
+            _ = tokio::signal::ctrl_c() => tracing::warn!("a second signal: stopping now"),
         }
+        app.stop().await;
         anyhow::Ok(())
     })?;
     runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
-}
-
-fn start_logging(config: &Gateway) {
-    let level = match config.log.level {
-        Level::Error => "error",
-        Level::Warn => "warn",
-        Level::Info => "info",
-        Level::Debug => "debug",
-        Level::Trace => "trace",
-    };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    match config.log.format {
-        LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().init(),
-    }
 }
 
 fn schema() -> anyhow::Result<ExitCode> {

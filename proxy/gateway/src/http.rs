@@ -36,16 +36,36 @@ const HEAD: usize = 16 << 10;
 /// An answer.
 pub(crate) type Answer = Response<Full<Bytes>>;
 
+/// What one of the servers answers: an async function of the gateway's state and the request.
+pub(crate) trait Answerer: Clone + Send + Sync + 'static {
+    /// The answer to one request.
+    fn answer(
+        &self,
+        state: Arc<State>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Answer> + Send;
+}
+
+impl<F, A> Answerer for F
+where
+    F: Fn(Arc<State>, Request<Incoming>) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = Answer> + Send,
+{
+    fn answer(
+        &self,
+        state: Arc<State>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Answer> + Send {
+        self(state, request)
+    }
+}
+
 /// A running server; dropping it ends it.
 pub(crate) struct Server(JoinHandle<()>);
 
 impl Server {
     /// Serves until dropped.
-    pub(crate) fn start(
-        listener: TcpListener,
-        state: Arc<State>,
-        answer: fn(&State, &Request<Incoming>) -> Answer,
-    ) -> Self {
+    pub(crate) fn start(listener: TcpListener, state: Arc<State>, answer: impl Answerer) -> Self {
         Self(tokio::spawn(serve(listener, state, answer)))
     }
 }
@@ -62,11 +82,7 @@ pub(crate) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     bound.with_context(|| format!("cannot listen on {address}: is another gateway running, or the address not this machine's?"))
 }
 
-async fn serve(
-    listener: TcpListener,
-    state: Arc<State>,
-    answer: fn(&State, &Request<Incoming>) -> Answer,
-) {
+async fn serve(listener: TcpListener, state: Arc<State>, answer: impl Answerer) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = room.clone().acquire_owned().await else {
@@ -74,9 +90,9 @@ async fn serve(
         };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let state = state.clone();
+                let (state, answer) = (state.clone(), answer.clone());
                 tokio::spawn(async move {
-                    connection(stream, &state, answer).await;
+                    connection(stream, state, answer).await;
                     drop(place);
                 });
             }
@@ -88,12 +104,11 @@ async fn serve(
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    state: &State,
-    answer: fn(&State, &Request<Incoming>) -> Answer,
-) {
-    let service = service_fn(|request| async move { Ok::<_, Infallible>(answer(state, &request)) });
+async fn connection(stream: TcpStream, state: Arc<State>, answer: impl Answerer) {
+    let service = service_fn(|request| {
+        let answering = answer.answer(state.clone(), request);
+        async move { Ok::<_, Infallible>(answering.await) }
+    });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
@@ -139,6 +154,14 @@ pub(crate) fn not_found(paths: &[&str]) -> Answer {
         StatusCode::NOT_FOUND,
         format!("nothing is here; there are:\n{}\n", paths.join("\n")),
     )
+}
+
+/// What a request asks for behind its path, decoded; a parameter that stands twice counts the first time.
+pub(crate) fn parameter(request: &Request<Incoming>, name: &str) -> Option<String> {
+    let query = request.uri().query()?;
+    form_urlencoded::parse(query.as_bytes())
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value.into_owned())
 }
 
 /// Only GET is answered here.

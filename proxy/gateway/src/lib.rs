@@ -4,11 +4,14 @@
 //! cli -> config -> App { source -> snapshots -> proxy; admin, stats, ready }
 //! ```
 
+mod access;
 mod app;
 pub mod cli;
 pub mod config;
 pub mod demo;
+mod drain;
 mod http;
+mod logging;
 mod metrics;
 mod process;
 mod ready;

@@ -1,6 +1,8 @@
 //! The metrics, rendered from what the gateway has counted: nothing is kept here, so a series exists only while there is
 //! something to say.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use prometheus::{
     Encoder, Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
@@ -54,6 +56,24 @@ pub(crate) fn render(state: &State) -> prometheus::Result<Vec<u8>> {
         .inc_by(source.failures);
     registry.register(Box::new(reloads))?;
 
+    let lines = IntCounterVec::new(
+        Opts::new(
+            "causeway_access_log_lines_total",
+            "Lines of the access log: written, lost because they could not be written in time, omitted by the limit for each reason.",
+        ),
+        &["outcome"],
+    )?;
+    let access = state.access.counts();
+    let lost = access.lost.load(Relaxed) + totals.lost_reports;
+    for (outcome, count) in [
+        ("written", access.written.load(Relaxed)),
+        ("lost", lost),
+        ("omitted", access.omitted.load(Relaxed)),
+    ] {
+        lines.with_label_values(&[outcome]).inc_by(count);
+    }
+    registry.register(Box::new(lines))?;
+
     let counter = |name: &str, help: &str, count: u64| {
         let counter = IntCounter::new(name, help)?;
         counter.inc_by(count);
@@ -104,6 +124,11 @@ pub(crate) fn render(state: &State) -> prometheus::Result<Vec<u8>> {
         "causeway_snapshot_version",
         "Version of the snapshot in force.",
         proxy.snapshot_version(),
+    )?;
+    gauge(
+        "causeway_drain_phase",
+        "0 in service, 1 not ready any more but accepting, 2 closing what is open.",
+        state.phase.number().into(),
     )?;
     gauge(
         "causeway_source_wrong",

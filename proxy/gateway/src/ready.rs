@@ -29,6 +29,11 @@ impl Ready {
         }
     }
 
+    /// Is not ready any more, and will not be again, because of this.
+    pub(crate) fn give_up(&self, name: &'static str) {
+        self.waiting.lock().insert(name);
+    }
+
     /// The names of those who are still waited for, sorted.
     pub(crate) fn waiting(&self) -> Vec<&'static str> {
         self.waiting.lock().iter().copied().collect()

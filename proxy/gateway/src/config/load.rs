@@ -44,8 +44,13 @@ pub fn load(file: Option<&Path>, overrides: &[Override]) -> Result<Gateway, Conf
     let text = std::fs::read_to_string(path)
         .map_err(|fault| FileError::whole(&name, format!("cannot be read: {fault}")))?;
     let mut gateway: Gateway = yaml::read(&name, &text)?;
-    if let (Some(source), Some(folder)) = (&mut gateway.source.file, path.parent()) {
-        *source = folder.join(&*source);
+    if let Some(folder) = path.parent() {
+        if let Some(source) = &mut gateway.source.file {
+            *source = folder.join(&*source);
+        }
+        if !gateway.access_log.is_standard_output() {
+            gateway.access_log.path = folder.join(&gateway.access_log.path);
+        }
     }
     finish(gateway, overrides, &name, &text)
 }

@@ -1,6 +1,6 @@
 //! What is written down: the log of the gateway itself, and the access log. It must not write anything.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,12 @@ pub enum Successes {
 }
 
 impl AccessLog {
+    /// Whether lines go to standard output.
+    #[must_use]
+    pub fn is_standard_output(&self) -> bool {
+        self.path == Path::new("-")
+    }
+
     /// Share of the connections that ended well that is written, from 0 to 1.
     #[must_use]
     pub fn success_share(&self) -> f64 {

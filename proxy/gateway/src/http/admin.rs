@@ -1,36 +1,84 @@
-//! The admin API: what the gateway is told and knows. GET changes nothing.
+//! The admin API: what the gateway is told, knows and sees, and the few things it can be asked to do. GET changes nothing.
+
+mod orders;
+mod views;
+
+use std::sync::Arc;
 
 use http::{Method, Request, StatusCode, header};
 use hyper::body::Incoming;
 use serde_json::json;
 
-use super::{Answer, json, not_found, only_get, text};
+use super::{Answer, json, not_found, text};
 use crate::app::State;
 
-const PATHS: [&str; 4] = ["/", "/config", "/snapshot", "/source"];
+/// What is there, for people.
+const PATHS: [(&str, &str); 8] = [
+    ("/", "this page"),
+    (
+        "/config",
+        "the configuration in force, and the addresses as they were bound",
+    ),
+    (
+        "/connections",
+        "open connections, the oldest first; ?contains=TEXT&limit=N",
+    ),
+    (
+        "/failures",
+        "the last 1,000 failures, the latest first; ?reason=NAME&limit=N",
+    ),
+    (
+        "/snapshot",
+        "everything that is known of services, endpoints and networks",
+    ),
+    ("/source", "how reading that goes"),
+    (
+        "POST /drain?percent=P&over=20s",
+        "closes so many of 100 open connections at quiet moments",
+    ),
+    (
+        "POST /loglevel?level=L",
+        "error, warn, info, debug, trace, or like info,proxy=debug",
+    ),
+];
 
 /// Answers whoever speaks to a loopback name: a page of another site that resolves its name to this address does not.
-pub(crate) fn answer(state: &State, request: &Request<Incoming>) -> Answer {
-    if !state.config.admin.allow_remote && !asks_loopback(request) {
+pub(crate) async fn answer(state: Arc<State>, request: Request<Incoming>) -> Answer {
+    if !state.config.admin.allow_remote && !asks_loopback(&request) {
         let why = "the Host header is not a loopback name, so this may be another site's page asking: use localhost, 127.0.0.1 or [::1]\n";
         return text(StatusCode::FORBIDDEN, why);
     }
-    if request.method() != Method::GET {
-        return only_get();
+    match (request.method(), request.uri().path()) {
+        (&Method::POST, "/drain") => orders::drain(&state, &request),
+        (&Method::POST, "/loglevel") => orders::log_level(&request),
+        (&Method::GET | &Method::HEAD, path) => view(&state, &request, path).await,
+        (_, "/drain" | "/loglevel") => text(StatusCode::METHOD_NOT_ALLOWED, "this needs POST\n"),
+        _ => super::only_get(),
     }
-    match request.uri().path() {
-        "/" => text(
-            StatusCode::OK,
-            format!("Causeway {}\n\n{}\n", crate::cli::VERSION, PATHS.join("\n")),
-        ),
+}
+
+async fn view(state: &State, request: &Request<Incoming>, path: &str) -> Answer {
+    match path {
+        "/" => text(StatusCode::OK, index()),
         "/config" => json(
             StatusCode::OK,
             &json!({"config": state.config, "bound": state.addresses}),
         ),
+        "/connections" => views::connections(state, request).await,
+        "/failures" => views::failures(state, request),
         "/snapshot" => json(StatusCode::OK, &**state.source.snapshots.borrow()),
         "/source" => json(StatusCode::OK, &*state.source.status.borrow()),
-        _ => not_found(&PATHS),
+        "/drain" | "/loglevel" => text(StatusCode::METHOD_NOT_ALLOWED, "this needs POST\n"),
+        _ => not_found(&PATHS.map(|(path, _)| path)),
     }
+}
+
+fn index() -> String {
+    let mut page = format!("Causeway {}\n\n", crate::cli::VERSION);
+    for (path, what) in PATHS {
+        page.push_str(&format!("{path:<32} {what}\n"));
+    }
+    page
 }
 
 fn asks_loopback(request: &Request<Incoming>) -> bool {

@@ -1,5 +1,7 @@
 //! Readiness and liveness, for the kubelet and load balancers.
 
+use std::sync::Arc;
+
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use serde_json::json;
@@ -8,7 +10,7 @@ use super::{Answer, json, not_found, only_get, text};
 use crate::app::State;
 
 /// Ready when nobody is waited for any more; live as long as this answers.
-pub(crate) fn answer(state: &State, request: &Request<Incoming>) -> Answer {
+pub(crate) async fn answer(state: Arc<State>, request: Request<Incoming>) -> Answer {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return only_get();
     }

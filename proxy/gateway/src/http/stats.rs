@@ -1,5 +1,7 @@
 //! Metrics, for Prometheus.
 
+use std::sync::Arc;
+
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 
@@ -8,12 +10,12 @@ use crate::app::State;
 use crate::metrics;
 
 /// Every metric, under Prometheus' path and under Istio's.
-pub(crate) fn answer(state: &State, request: &Request<Incoming>) -> Answer {
+pub(crate) async fn answer(state: Arc<State>, request: Request<Incoming>) -> Answer {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return only_get();
     }
     match request.uri().path() {
-        "/metrics" | "/stats/prometheus" => match metrics::render(state) {
+        "/metrics" | "/stats/prometheus" => match metrics::render(&state) {
             Ok(body) => with_type(
                 StatusCode::OK,
                 "text/plain; version=0.0.4; charset=utf-8",
