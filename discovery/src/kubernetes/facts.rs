@@ -219,3 +219,6 @@ fn named<T>(
         why: fault.why,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -105,3 +105,6 @@ impl Default for Rules {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

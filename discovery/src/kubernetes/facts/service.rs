@@ -35,7 +35,7 @@ const DEFAULT_GATEWAY_PORT: u16 = 15443;
 pub struct ServiceFact {
     /// Which one.
     pub key: Key,
-    /// Its ports, sorted by number; where a number is both UDP's and TCP's, TCP's.
+    /// Its ports, sorted.
     pub ports: Vec<Port>,
     /// Type ExternalName: it stands for something outside the mesh.
     pub external: bool,
@@ -95,8 +95,8 @@ pub(super) fn read(object: &Service) -> Result<ServiceFact, Fault> {
             protocol: protocol(port.protocol.as_deref()),
         });
     }
-    ports.sort_by(|a, b| (a.number, a.protocol, &a.name).cmp(&(b.number, b.protocol, &b.name)));
-    ports.dedup_by_key(|port| port.number);
+    ports.sort();
+    ports.dedup_by_key(|port| (port.number, port.protocol));
     let families = spec.ip_families.iter().flatten();
     let families: Vec<Option<Family>> = families.map(|name| family(name)).collect();
     Ok(ServiceFact {

@@ -44,25 +44,34 @@ pub(super) struct Istio {
 }
 
 impl World {
-    /// A world without clusters.
+    /// A world of our own cluster, of which nothing is known yet.
     #[must_use]
     pub fn new(me: Me, rules: Rules) -> Self {
         Self {
+            clusters: BTreeMap::from([(me.cluster.clone(), ClusterFacts::default())]),
             me,
             rules,
-            clusters: BTreeMap::new(),
             istio: Istio::default(),
             resolved: Resolved::new(),
             unreadable: BTreeMap::new(),
             pool: Pool::default(),
-            touched: Touched::default(),
+            touched: Touched {
+                networks: true,
+                ..Touched::default()
+            },
             exposure: Exposure::default(),
             snapshot: Arc::default(),
         }
     }
 
-    /// Takes note of what happened in a cluster. Istio's resources count in our own cluster alone.
+    /// Takes note of what happened in a cluster, which is known from then on until it is removed. Istio's resources count
+    /// in our own cluster alone.
     pub fn apply(&mut self, cluster: &ClusterId, change: Change) {
+        if !self.clusters.contains_key(cluster) {
+            self.clusters
+                .insert(cluster.clone(), ClusterFacts::default());
+            self.touched.networks = true;
+        }
         match change {
             Change::Put(fact) => self.put(cluster, fact),
             Change::Delete(kind, key) => self.delete(cluster, kind, &key),
@@ -82,6 +91,8 @@ impl World {
             touch.networks();
         }
         if *cluster == self.me.cluster {
+            self.clusters
+                .insert(cluster.clone(), ClusterFacts::default());
             for kind in Kind::ISTIO {
                 for key in self.istio.keys(kind) {
                     self.delete(cluster, kind, &key);
@@ -157,9 +168,6 @@ impl World {
                 self.put_istio(fact);
             }
             return;
-        }
-        if !self.clusters.contains_key(cluster) {
-            self.touched.networks = true;
         }
         let mut touch = self.touched.by(cluster, &self.rules.domain);
         let facts = self.clusters.entry(cluster.clone()).or_default();

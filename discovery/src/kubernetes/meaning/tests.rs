@@ -1,0 +1,13 @@
+//! One test a rule: objects as users write them in, a snapshot out.
+
+mod endpoints;
+mod entries;
+mod exposure;
+mod findings;
+mod networks;
+mod passthrough;
+mod policy;
+mod ports;
+mod random;
+mod stage;
+mod world;
