@@ -38,6 +38,10 @@ const TURN: usize = 1 << 20;
 /// small flow that waits, instead of one. It costs a poll and no system call.
 const STREAM: usize = 64 << 10;
 
+/// Most that is thrown away of what a side still says after the other one has failed. Who says more does not listen, and a
+/// stream into nothing at full speed is what the others would pay for.
+const DISCARD: usize = 4 << 20;
+
 /// What the relays of one worker share.
 #[derive(Debug)]
 pub struct Shared {
@@ -100,6 +104,7 @@ pub struct Relay {
     queued_again: bool,
     up_first: bool,
     discarding: bool,
+    discarded: usize,
 }
 
 impl Shared {
@@ -162,6 +167,7 @@ impl Relay {
             queued_again: false,
             up_first: false,
             discarding: false,
+            discarded: 0,
         }
     }
 
@@ -378,7 +384,14 @@ impl Relay {
                     drop(scratch);
                     return Poll::Ready(self.end(traffic));
                 }
-                Ok(n) => budget = budget.saturating_sub(n),
+                Ok(n) => {
+                    self.discarded += n;
+                    budget = budget.saturating_sub(n);
+                }
+            }
+            if self.discarded >= DISCARD {
+                drop(scratch);
+                return Poll::Ready(self.end(traffic));
             }
         }
         let _ = pin!(tokio::task::yield_now()).poll(cx);

@@ -33,6 +33,18 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
     assert!(outcome.is_ok(), "waited in vain until {what}");
 }
 
+#[tokio::test]
+async fn what_is_known_at_the_start_is_in_force_at_once() {
+    let known = Snapshot {
+        version: 7,
+        ..Snapshot::default()
+    };
+    let (_snapshots, receiver) = watch::channel(Arc::new(known));
+    let proxy = Proxy::start(two_workers(), receiver).expect("it starts");
+    assert_eq!(proxy.snapshot_version(), 7);
+    proxy.stop().await;
+}
+
 /// The other one has no open connections, so every client is offered to it, and each has to be taken back.
 #[tokio::test]
 async fn a_worker_that_has_ended_costs_no_client() {
