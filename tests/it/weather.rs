@@ -6,7 +6,7 @@ use std::time::Duration;
 use discovery::Span;
 use gateway::config::Role;
 use proxy::close::Reason;
-use sidecar::{Behaviour, RawClient, client_hello_bytes};
+use sidecar::{Behaviour, RawBackend, RawClient, client_hello_bytes};
 use tests::{Mesh, Place, endpoint, hello_service, until};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -196,4 +196,44 @@ async fn an_endpoint_that_never_answers_is_the_clients_to_leave() {
     client.reset().expect("reset");
     until("it is counted", || mesh.count(Reason::Unanswered) == 1).await;
     until("nothing is left", || mesh.proxy().open() == 0).await;
+}
+
+/// It keeps its connection for as long as its user timeout lasts, and costs the others nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_never_reads_is_left_in_the_end() {
+    let (mesh, backend, hello) =
+        one_endpoint(|config| config.timeouts.user = Span(Duration::from_secs(2))).await;
+    let source = RawBackend::bind((sidecar::fresh_loopback(), 0).into()).expect("an endpoint");
+    mesh.publish(
+        vec![hello_service(vec![endpoint(source.address(), HERE)])],
+        &[],
+    )
+    .await;
+    let mut client = RawClient::connect(mesh.address(Role::Inbound))
+        .await
+        .expect("a connection");
+    client.send(&hello).await.expect("sent");
+    let mut sender = source.accept().await.expect("accepted");
+    let sending = tokio::spawn(async move {
+        let piece = sidecar::pattern(1 << 20);
+        let mut sent = 0_u64;
+        while sender.send(&piece).await.is_ok() {
+            sent += 1;
+        }
+        sent
+    });
+    mesh.publish(
+        vec![hello_service(vec![endpoint(backend.address(), HERE)])],
+        &[],
+    )
+    .await;
+    for _ in 0..10 {
+        mesh.client(Role::Inbound).ask().await.expect("an answer");
+    }
+    until("it is counted", || mesh.count(Reason::PeerStalled) == 1).await;
+    until("nothing is left", || mesh.proxy().open() == 0).await;
+    // What was taken from the endpoint is what buffers hold, not what it had to say.
+    let sent = sending.await.expect("sent");
+    assert!(sent < 64, "{sent} MiB");
+    drop(client);
 }

@@ -3,6 +3,7 @@
 
 mod crowds;
 mod descriptors;
+mod vanished;
 
 /// Held by the story that runs.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
