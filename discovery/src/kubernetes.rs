@@ -9,15 +9,27 @@
 
 pub mod api;
 pub mod client;
+pub mod cluster;
 pub mod expiry;
 pub mod facts;
 pub mod follow;
+mod gather;
+mod hub;
 pub mod identity;
 pub mod istio;
 pub mod kubeconfig;
 pub mod meaning;
 pub mod owners;
 pub mod secret;
+mod secrets;
+pub mod session;
+pub mod settings;
+mod source;
+mod staged;
+pub mod status;
+pub mod whoami;
+
+pub use self::source::{Source, StartError, start};
 
 #[cfg(test)]
 mod testing;

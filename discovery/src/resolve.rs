@@ -44,8 +44,8 @@ impl Resolver {
     }
 
     /// Asks for every name, all at once; those that are being asked for are not asked for twice. Needs a tokio runtime.
-    pub(crate) fn ask_all(&mut self, names: &[GatewayName]) {
-        let wanted: HashSet<&Hostname> = names.iter().map(|gateway| &gateway.name).collect();
+    pub(crate) fn ask_all<'a>(&mut self, names: impl IntoIterator<Item = &'a Hostname>) {
+        let wanted: HashSet<&Hostname> = names.into_iter().collect();
         self.known
             .retain(|name, (_, at)| at.elapsed() < KEEP && wanted.contains(name));
         self.asking.retain(|_, question| !question.is_finished());
@@ -58,13 +58,16 @@ impl Resolver {
     }
 
     /// Asks for the names that have no answer yet.
-    pub(crate) fn ask_new(&mut self, names: &[GatewayName]) {
-        if names
-            .iter()
-            .any(|gateway| !self.known.contains_key(&gateway.name))
-        {
+    pub(crate) fn ask_new<'a>(&mut self, names: impl IntoIterator<Item = &'a Hostname> + Clone) {
+        let mut all = names.clone().into_iter();
+        if all.any(|name| !self.known.contains_key(name)) {
             self.ask_all(names);
         }
+    }
+
+    /// The last good answer for a name; empty if there is none.
+    pub(crate) fn addresses(&self, name: &Hostname) -> &[IpAddr] {
+        self.known.get(name).map_or(&[], |(addresses, _)| addresses)
     }
 
     /// Waits for one answer; `false`: none is awaited. May be dropped half-way.
@@ -146,6 +149,10 @@ mod tests {
         }
     }
 
+    fn hosts(names: &[GatewayName]) -> Vec<&Hostname> {
+        names.iter().map(|gateway| &gateway.name).collect()
+    }
+
     fn gateways(resolver: &Resolver, names: &[GatewayName]) -> Vec<String> {
         let mut part = Part::default();
         resolver.add_to(&mut part, names);
@@ -175,11 +182,11 @@ mod tests {
         resolver.learn(names[0].name.clone(), Err(io::ErrorKind::TimedOut.into()));
         learn(&mut resolver, &names[0], &[]);
         tokio::time::advance(KEEP - Duration::from_secs(1)).await;
-        resolver.ask_all(&names);
+        resolver.ask_all(hosts(&names));
         assert_eq!(gateways(&resolver, &names), both);
 
         tokio::time::advance(Duration::from_secs(1)).await;
-        resolver.ask_all(&names);
+        resolver.ask_all(hosts(&names));
         assert!(gateways(&resolver, &names).is_empty());
     }
 
@@ -187,8 +194,8 @@ mod tests {
     async fn a_name_is_not_asked_for_twice_at_a_time() {
         let names = [gateway("localhost"), gateway("localhost")];
         let mut resolver = Resolver::default();
-        resolver.ask_new(&names);
-        resolver.ask_all(&names);
+        resolver.ask_new(hosts(&names));
+        resolver.ask_all(hosts(&names));
         assert_eq!(resolver.answers.len(), 1);
         assert!(resolver.answer().await);
         assert!(!resolver.answer().await);

@@ -1,6 +1,9 @@
 //! The stories: the real data path in-process, between real clients and endpoints. One file a subject.
 
+mod closing;
 mod dialling;
 mod layering;
+mod reasons;
+mod restart;
 mod routing;
 mod weather;

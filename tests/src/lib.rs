@@ -2,12 +2,14 @@
 //! decide nothing that a story is about.
 
 mod child;
+mod hello;
 mod http;
 mod mesh;
 mod mesh_file;
 mod until;
 
 pub use self::child::{Child, Crowd, raise_descriptors};
+pub use self::hello::Hello;
 pub use self::http::{Answer, exchange, get, metric};
 pub use self::mesh::{Mesh, Place, endpoint, gateway_yaml, hello_service};
 pub use self::mesh_file::mesh_yaml;

@@ -14,6 +14,7 @@ use model::{
 };
 use proxy::Proxy;
 use proxy::close::Reason;
+use serde_json::Value;
 use sidecar::{Backend, Client, Pki};
 use tempfile::TempDir;
 
@@ -101,6 +102,22 @@ impl Mesh {
         let next = self.folder.path().join("mesh.yaml.next");
         std::fs::write(&next, text).expect("written");
         std::fs::rename(&next, self.file()).expect("renamed");
+    }
+
+    /// The lines of the access log so far.
+    ///
+    /// # Panics
+    /// When one is no JSON.
+    #[must_use]
+    pub fn access_log(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.folder.path().join("access.log"));
+        let text = text.expect("the access log is there");
+        // The last line may still be in the making.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect()
     }
 
     /// The mesh file that the gateway follows.

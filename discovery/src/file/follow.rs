@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Chunked, Part, Service, Snapshot, merge};
+use model::{Chunked, Hostname, Part, Service, Snapshot, merge};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::{FileError, FileStatus, Loaded, load};
-use crate::resolve::Resolver;
+use crate::resolve::{GatewayName, Resolver};
 
 /// How often the file is looked at. A look sees what change notifications miss: a ConfigMap's swap of a link two folders
 /// up, a file on a network.
@@ -57,7 +57,7 @@ impl Follower {
             snapshots,
             status,
         };
-        follower.resolver.ask_all(&follower.loaded.names);
+        follower.resolver.ask_all(hosts(&follower.loaded.names));
         let answers = async { while follower.resolver.answer().await {} };
         if timeout(FIRST_ANSWERS, answers).await.is_err() {
             tracing::warn!(
@@ -85,7 +85,7 @@ impl Follower {
                     looked = Some(seen);
                 }
                 () = sleep_until(resolve_at) => {
-                    self.resolver.ask_all(&self.loaded.names);
+                    self.resolver.ask_all(hosts(&self.loaded.names));
                     self.publish();
                     resolve_at = Instant::now() + Resolver::pause();
                 }
@@ -112,7 +112,7 @@ impl Follower {
     async fn read(&mut self) {
         match read(&self.path).await {
             Ok(loaded) => {
-                self.resolver.ask_new(&loaded.names);
+                self.resolver.ask_new(hosts(&loaded.names));
                 self.loaded = loaded;
                 self.status.send_modify(|status| {
                     status.reloads += 1;
@@ -170,6 +170,11 @@ fn sharing_with(part: Part, before: &Snapshot) -> Part {
         services: Chunked::from_items(services),
         ..part
     }
+}
+
+/// The names alone.
+fn hosts(names: &[GatewayName]) -> impl Iterator<Item = &Hostname> + Clone {
+    names.iter().map(|gateway| &gateway.name)
 }
 
 /// Reads the file where it may take its time: a mesh of a million endpoints is seconds of work.

@@ -68,6 +68,15 @@ impl Api {
         Self { client, token }
     }
 
+    /// The same connection with another token, to try it.
+    #[must_use]
+    pub fn with_token(&self, token: Secret) -> Self {
+        Self {
+            client: self.client.clone(),
+            token: Some(watch::channel(token).1),
+        }
+    }
+
     /// Waits until there is a newer token than at the last call; for ever if it cannot change.
     pub async fn newer_token(&mut self) {
         let Some(token) = &mut self.token else {

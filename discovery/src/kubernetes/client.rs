@@ -60,11 +60,22 @@ pub struct Local {
     pub context: Option<String>,
 }
 
-/// A connection to our own cluster, and the namespace that it is set up for.
+/// A connection to our own cluster.
+#[derive(Clone)]
+pub struct Home {
+    /// The connection.
+    pub api: Api,
+    /// The namespace that it is set up for.
+    pub namespace: String,
+    /// Where the API is.
+    pub server: String,
+}
+
+/// Connects to our own cluster, without asking it anything.
 ///
 /// # Errors
 /// Which file cannot be used and why, or that there is none.
-pub async fn local(local: &Local) -> Result<(Api, String), ClientError> {
+pub async fn local(local: &Local) -> Result<Home, ClientError> {
     let variable = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty());
     let named = local.kubeconfig.clone();
     let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
@@ -84,12 +95,17 @@ pub async fn local(local: &Local) -> Result<(Api, String), ClientError> {
         }
     };
     let namespace = config.default_namespace.clone();
+    let server = config.cluster_url.to_string();
     let client = build(config).map_err(|_| ClientError::Local {
         path: String::from("of the own cluster"),
         context: local.context.clone().unwrap_or_default(),
         why: "its certificates, key or address are not what they should be".into(),
     })?;
-    Ok((Api::new(client, None), namespace))
+    Ok(Home {
+        api: Api::new(client, None),
+        namespace,
+        server,
+    })
 }
 
 async fn from_file(path: &Path, context: Option<&str>) -> Result<Config, ClientError> {

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep};
 
 pub use self::backoff::Backoff;
 use self::memory::Memory;
+pub(super) use self::memory::hash_of;
 pub use self::memory::{Counts, Weight};
 pub use self::target::Target;
 use super::api::{Api, Fault};
@@ -238,6 +239,9 @@ where
             Ok(lines) => lines,
             Err(fault) => return broken_start(fault),
         };
+        if self.tell(Event::Alive).await.is_err() {
+            return End::Closed;
+        }
         loop {
             let line = match lines.next(SILENCE).await {
                 Ok(Some(line)) => line,

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -24,6 +25,8 @@ pub(super) enum Reply {
     Status(u16, Value),
     Bytes(Bytes),
     Stream(UnboundedReceiver<Bytes>),
+    /// A stream that ends by itself after so many seconds.
+    Watch(UnboundedReceiver<Bytes>, u64),
     /// No answer at all.
     Never,
     /// The connection breaks.
@@ -43,6 +46,10 @@ struct Held {
     version: u64,
     /// By path of their list.
     lists: BTreeMap<String, Vec<Value>>,
+    /// Fixed answers, by path.
+    documents: BTreeMap<String, Value>,
+    /// Every event, for watches that begin later.
+    history: Vec<(u64, String, Bytes)>,
     watchers: Vec<(String, UnboundedSender<Bytes>)>,
     /// Given out first, by a part of the path.
     scripted: Vec<(String, VecDeque<Reply>)>,
@@ -94,6 +101,11 @@ impl Fake {
             Some((_, replies)) => replies.push_back(reply),
             None => held.scripted.push((path.into(), VecDeque::from([reply]))),
         }
+    }
+
+    /// This is at this path, from now on.
+    pub(super) fn serve(&self, path: &str, document: Value) {
+        self.held().documents.insert(path.into(), document);
     }
 
     /// An object of the list at this path is new or changed.
@@ -183,6 +195,13 @@ impl Fake {
                 let frames = pieces.map(|piece| Ok(hyper::body::Frame::data(piece)));
                 (200, StreamBody::new(frames).boxed_unsync())
             }
+            Reply::Watch(pieces, seconds) => {
+                let end = tokio::time::sleep(Duration::from_secs(seconds));
+                let frames = pieces
+                    .map(|piece| Ok(hyper::body::Frame::data(piece)))
+                    .take_until(end);
+                (200, StreamBody::new(frames).boxed_unsync())
+            }
             Reply::Never => std::future::pending().await,
             Reply::Broken => return Err("connection refused".into()),
         };
@@ -199,6 +218,8 @@ impl Fake {
 impl Held {
     fn tell(&mut self, list: &str, event: &Value) {
         let line = Bytes::from(format!("{event}\n"));
+        self.history
+            .push((self.version, list.to_owned(), line.clone()));
         self.watchers
             .retain(|(path, watcher)| path != list || watcher.unbounded_send(line.clone()).is_ok());
     }
@@ -222,6 +243,9 @@ impl Held {
             return Reply::Status(401, json!({"message": "Unauthorized"}));
         }
         let (list, query) = path.split_once('?').unwrap_or((&path, ""));
+        if let Some(document) = self.documents.get(list) {
+            return Reply::Status(200, document.clone());
+        }
         if query.contains("watch=true") {
             let initial = query.contains("sendInitialEvents=true");
             if initial && !self.streaming {
@@ -238,8 +262,19 @@ impl Held {
                     "annotations": {"k8s.io/initial-events-end": "true"}}}});
                 let _ = sender.unbounded_send(format!("{end}\n").into());
             }
+            let from = query.rsplit_once("resourceVersion=").map(|(_, from)| from);
+            let from: u64 = from.and_then(|from| from.parse().ok()).unwrap_or(u64::MAX);
+            for (version, of, line) in &self.history {
+                if *version > from && of == list {
+                    let _ = sender.unbounded_send(line.clone());
+                }
+            }
             self.watchers.push((list.into(), sender));
-            return Reply::Stream(pieces);
+            let seconds = query
+                .split('&')
+                .find_map(|part| part.strip_prefix("timeoutSeconds="));
+            let seconds = seconds.and_then(|seconds| seconds.parse().ok());
+            return Reply::Watch(pieces, seconds.unwrap_or(300));
         }
         match self.lists.get(list) {
             Some(items) => Reply::Status(

@@ -70,8 +70,8 @@ async fn a_local_kubeconfig_is_found_by_name_and_its_faults_are_told() {
         kubeconfig: Some(path.clone()),
         context: context.map(str::to_owned),
     };
-    let said = |result: Result<(Api, String), ClientError>| match result {
-        Ok((_, namespace)) => namespace,
+    let said = |result: Result<Home, ClientError>| match result {
+        Ok(home) => home.namespace,
         Err(fault) => fault.to_string(),
     };
     assert!(said(local(&of(None)).await).contains("No such file"));

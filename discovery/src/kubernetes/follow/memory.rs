@@ -99,7 +99,7 @@ impl Memory {
 }
 
 /// A number for a name, the same as long as the process lives.
-fn hash_of(name: &impl Hash) -> u64 {
+pub(crate) fn hash_of(name: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);
     hasher.finish()

@@ -271,12 +271,23 @@ async fn a_list_without_end_is_cut_at_the_ceiling() {
 #[tokio::test(start_paused = true)]
 async fn a_dead_link_is_noticed_within_thirty_seconds() {
     let fake = fake_with(&["a"]);
+    let (_open, pieces) = unbounded();
+    fake.script("resourceVersion=1", Reply::Stream(pieces));
     let mut rig = rig(&fake, fake.api());
     assert_eq!(rig.next().await, "=a");
-    rig.watching().await;
     let begun = Instant::now();
     assert!(rig.next().await.contains("nothing came"));
     assert!(begun.elapsed() <= Duration::from_secs(30), "of paused time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_watch_is_no_dead_link() {
+    let fake = fake_with(&["a"]);
+    let mut rig = rig(&fake, fake.api());
+    assert_eq!(rig.next().await, "=a");
+    // It ends and begins anew by itself, without a word, for hours.
+    let later = tokio::time::timeout(Duration::from_secs(7200), rig.next()).await;
+    assert!(later.is_err(), "{later:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,462 @@
+//! The task of one cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use super::link::{Candidate, Link, next_of_candidate, next_of_force};
+use super::trial::{self, Trial};
+use super::{Command, Connect, Ear, Message};
+use crate::kubernetes::api::{Api, Fault};
+use crate::kubernetes::facts::{Change, Kind};
+use crate::kubernetes::follow::{Ceiling, Event};
+use crate::kubernetes::identity::{Identity, Known};
+use crate::kubernetes::kubeconfig::Access;
+use crate::kubernetes::meaning::Wants;
+use crate::kubernetes::owners::SecretName;
+use crate::kubernetes::session::{Read, Scope, Session, Told};
+use crate::kubernetes::settings::Ceilings;
+use crate::kubernetes::staged::{self, Staged};
+use crate::kubernetes::status::{ClusterStatus, ErrorStatus, now};
+
+/// How often counts and ages are told.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Until a cluster that brought too much is tried again, the first time; doubled each time.
+const THAW: Duration = Duration::from_secs(60);
+
+/// At most.
+const LONGEST_THAW: Duration = Duration::from_secs(600);
+
+/// One cluster.
+pub(super) struct Task {
+    connect: Connect,
+    ceilings: Ceilings,
+    ear: Ear,
+    orders: mpsc::UnboundedReceiver<Command>,
+    pub(super) own: bool,
+    own_api: Option<Api>,
+    wants: Wants,
+    pub(super) force: Option<Link>,
+    pub(super) candidate: Option<Candidate>,
+    trial: Option<Trial>,
+    /// The newest way to the cluster that could be used, in force or not, and which cluster it was found to be.
+    newest: Option<Access>,
+    identity: Identity,
+    pub(super) secret: Option<SecretName>,
+    pub(super) server: String,
+    pub(super) generation: u64,
+    pub(super) synced_at: Option<i64>,
+    /// What went wrong, by what it is about.
+    pub(super) faults: BTreeMap<&'static str, ErrorStatus>,
+    /// Kinds whose lists are not believed.
+    doubted: BTreeSet<Kind>,
+    pub(super) frozen: Option<ErrorStatus>,
+    pub(super) pending: Option<String>,
+    again_at: Option<Instant>,
+    thaw: Duration,
+    changes: Vec<Change>,
+    told: ClusterStatus,
+}
+
+impl Task {
+    pub(super) fn new(
+        connect: Connect,
+        ceilings: Ceilings,
+        ear: Ear,
+        orders: mpsc::UnboundedReceiver<Command>,
+        own: bool,
+    ) -> Self {
+        Self {
+            connect,
+            ceilings,
+            ear,
+            orders,
+            own,
+            own_api: None,
+            // Whether Pods of a remote cluster matter is seen from its network, which is not known yet.
+            wants: Wants {
+                pods: own,
+                whole_nodes: false,
+            },
+            force: None,
+            candidate: None,
+            trial: None,
+            newest: None,
+            identity: Identity::default(),
+            secret: None,
+            server: String::new(),
+            generation: 0,
+            synced_at: None,
+            faults: BTreeMap::new(),
+            doubted: BTreeSet::new(),
+            frozen: None,
+            pending: None,
+            again_at: None,
+            thaw: THAW,
+            changes: Vec::new(),
+            told: ClusterStatus::default(),
+        }
+    }
+
+    pub(super) fn begin_own(&mut self, api: Api, server: String) {
+        self.server = server;
+        self.own_api = Some(api);
+        self.try_again();
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let again_at = self.again_at;
+            let look = tokio::select! {
+                order = self.orders.recv() => match order {
+                    Some(order) => {
+                        self.order(order);
+                        false
+                    }
+                    None => return,
+                },
+                told = next_of_force(&mut self.force) => {
+                    self.hear(told);
+                    false
+                }
+                told = next_of_candidate(&mut self.candidate) => {
+                    self.hear_candidate(told);
+                    false
+                }
+                outcome = trial::outcome(&mut self.trial) => {
+                    self.judge_token(outcome);
+                    false
+                }
+                () = sleep_until(again_at.unwrap_or_else(Instant::now)), if again_at.is_some() => {
+                    self.try_again();
+                    false
+                }
+                _ = looks.tick() => true,
+            };
+            if self.tell(look).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Tells the hub what has changed; counts and ages only at each look.
+    async fn tell(&mut self, look: bool) -> Result<(), ()> {
+        let changes = std::mem::take(&mut self.changes);
+        let status = self.status();
+        let at_once = ClusterStatus {
+            heard_at: self.told.heard_at,
+            objects: self.told.objects.clone(),
+            endpoints: self.told.endpoints,
+            ..status.clone()
+        };
+        let mut messages = Vec::new();
+        if !changes.is_empty() {
+            messages.push(Message::Changes(changes));
+        }
+        if at_once != self.told || (look && status != self.told) {
+            self.told = status.clone();
+            messages.push(Message::Status(Box::new(status)));
+        }
+        for message in messages {
+            let message = (self.ear.cluster.clone(), self.ear.life, message);
+            self.ear.hub.send(message).await.map_err(|_| ())?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn doubted(&self) -> bool {
+        !self.doubted.is_empty()
+    }
+
+    fn order(&mut self, order: Command) {
+        match order {
+            Command::Use(access, secret) => {
+                self.secret = Some(secret);
+                self.reach(*access);
+            }
+            Command::Refuse(refusal, secret) => {
+                tracing::warn!(cluster = %self.ear.cluster, %secret, %refusal, "a kubeconfig is not used");
+                self.pending = Some(format!(
+                    "the kubeconfig of Secret {secret} is refused: {refusal}"
+                ));
+                self.secret.get_or_insert(secret);
+            }
+            Command::Want(wants) => {
+                self.wants = wants;
+                if let Some(force) = &mut self.force {
+                    for kind in force.session.set_wants(wants) {
+                        force.forget(kind);
+                        self.faults.remove(kind.as_str());
+                        self.changes.push(Change::Reset(kind, Vec::new()));
+                    }
+                }
+                if let Some(candidate) = &mut self.candidate {
+                    for kind in candidate.link.session.set_wants(wants) {
+                        candidate.link.forget(kind);
+                        candidate.staged.none_of(kind);
+                    }
+                    self.swap_if_complete();
+                }
+            }
+        }
+    }
+
+    /// The cluster is reached so from now on: at once where nothing is in force yet, else beside what is.
+    fn reach(&mut self, access: Access) {
+        self.pending = None;
+        self.trial = None;
+        self.again_at = None;
+        let same_server = self
+            .newest
+            .as_ref()
+            .is_none_or(|newest| newest.server == access.server);
+        if !same_server {
+            self.identity = Identity::default();
+        }
+        self.newest = Some(access.clone());
+        if let Some(force) = &mut self.force
+            && let Some(known) = &mut force.access
+        {
+            if *known == access {
+                self.candidate = None;
+                return;
+            }
+            if known.differs_in_token_only(&access) {
+                self.candidate = None;
+                self.trial = Some(Trial::start(force.session.api(), access));
+                return;
+            }
+        }
+        if let Some(candidate) = &mut self.candidate
+            && let Some(known) = &mut candidate.link.access
+            && let Some(token) = &candidate.link.token
+            && known.differs_in_token_only(&access)
+        {
+            token.send_replace(trial::token(&access));
+            *known = access;
+            return;
+        }
+        self.try_again();
+    }
+
+    /// Begins to try the newest way to the cluster.
+    fn try_again(&mut self) {
+        self.again_at = None;
+        let (api, token, access) = match (&self.own_api, &self.newest) {
+            (Some(api), _) => (api.clone(), None, None),
+            (None, Some(access)) => match (self.connect)(access) {
+                Ok((api, token)) => (api, Some(token), Some(access.clone())),
+                Err(fault) => {
+                    tracing::warn!(cluster = %self.ear.cluster, %fault, "a kubeconfig is not used");
+                    self.pending = Some(format!("its kubeconfig cannot be used: {fault}"));
+                    return;
+                }
+            },
+            (None, None) => return,
+        };
+        let scope = Scope {
+            istio: self.own,
+            wants: self.wants,
+            ceiling: Ceiling {
+                objects: self.ceilings.objects,
+                bytes: self.ceilings.list_bytes,
+            },
+        };
+        self.candidate = Some(Candidate {
+            link: Link {
+                session: Session::start(api, scope, self.identity.clone()),
+                access,
+                token,
+                counts: BTreeMap::new(),
+                heard: BTreeMap::new(),
+            },
+            staged: Staged::default(),
+            known: None,
+            istio: !self.own,
+        });
+    }
+
+    fn hear(&mut self, told: Told) {
+        let Some(force) = &mut self.force else {
+            return;
+        };
+        match told {
+            Told::Kind(kind, event) => {
+                force.hear(kind, &event);
+                if let Some(excess) = force.excess(self.ceilings) {
+                    self.freeze(excess);
+                    return;
+                }
+                self.note(kind, &event);
+                self.changes.extend(staged::change(kind, event));
+            }
+            Told::Istio(Ok(found)) => {
+                self.faults.remove("API discovery");
+                for kind in force.session.set_istio(&found) {
+                    if force.counts.contains_key(&kind) {
+                        force.forget(kind);
+                        self.changes.push(Change::Reset(kind, Vec::new()));
+                    }
+                }
+            }
+            Told::Istio(Err(fault)) => self.blame("API discovery", &fault),
+            Told::Identity(_) => {}
+        }
+    }
+
+    fn hear_candidate(&mut self, told: Told) {
+        let Some(candidate) = &mut self.candidate else {
+            return;
+        };
+        match told {
+            Told::Kind(kind, event) => {
+                candidate.link.hear(kind, &event);
+                let excess = candidate.link.excess(self.ceilings);
+                let optional = matches!(kind, Kind::Node | Kind::Pod) && self.force.is_none();
+                if optional && matches!(event, Event::Fault(Fault::Forbidden(_))) {
+                    candidate.staged.do_without(kind);
+                }
+                if self.force.is_none() {
+                    self.note(kind, &event);
+                } else if let Event::Fault(fault) = &event {
+                    self.pending = Some(format!(
+                        "the newer kubeconfig does not work, the older one stays in force: {kind}: {fault}"
+                    ));
+                }
+                if let Some(excess) = excess {
+                    self.freeze(excess);
+                    return;
+                }
+                if let Some(candidate) = &mut self.candidate {
+                    candidate.staged.apply(kind, event);
+                }
+            }
+            Told::Istio(Ok(found)) => {
+                candidate.istio = true;
+                for kind in candidate.link.session.set_istio(&found) {
+                    candidate.staged.none_of(kind);
+                }
+                self.faults.remove("API discovery");
+            }
+            Told::Istio(Err(fault)) => self.blame("API discovery", &fault),
+            Told::Identity(Known::Another) => {
+                self.freeze(
+                    "its API server is another cluster's than before (the UID of namespace kube-system)".into(),
+                );
+                return;
+            }
+            Told::Identity(known) => candidate.known = Some(known),
+        }
+        self.swap_if_complete();
+    }
+
+    /// Puts the candidate in force once all of it is there.
+    fn swap_if_complete(&mut self) {
+        let Some(candidate) = self.candidate.take_if(|candidate| candidate.is_complete()) else {
+            return;
+        };
+        let before = self.force.take();
+        let link = candidate.link;
+        for kind in before.iter().flat_map(|before| before.session.kinds()) {
+            if !link.session.kinds().any(|known| known == kind) {
+                self.changes.push(Change::Reset(kind, Vec::new()));
+            }
+        }
+        self.changes.extend(candidate.staged.into_changes());
+        self.generation += 1;
+        self.synced_at.get_or_insert_with(now);
+        self.pending = None;
+        self.frozen = None;
+        self.doubted.clear();
+        self.thaw = THAW;
+        if before.is_some() {
+            self.faults.clear();
+        }
+        self.force = Some(link);
+        tracing::info!(cluster = %self.ear.cluster, generation = self.generation, "in sync");
+    }
+
+    fn judge_token(&mut self, outcome: Result<(), Fault>) {
+        match outcome {
+            Ok(()) => self.take_token(),
+            Err(fault) => {
+                self.pending = Some(format!(
+                    "the newer token does not work, the older one stays in force: {fault}"
+                ));
+                if let Some(trial) = &mut self.trial {
+                    trial.again();
+                }
+            }
+        }
+    }
+
+    /// The token that is tried replaces the one in force.
+    fn take_token(&mut self) {
+        if let Some(trial) = self.trial.take()
+            && let Some(force) = &mut self.force
+            && let Some(token) = &force.token
+        {
+            token.send_replace(trial::token(&trial.access));
+            force.access = Some(trial.access);
+            self.generation += 1;
+            self.pending = None;
+            tracing::info!(cluster = %self.ear.cluster, generation = self.generation, "a newer token is in force");
+        }
+    }
+
+    /// Takes note of what went wrong with a kind, or right again.
+    fn note(&mut self, kind: Kind, event: &Event<Read>) {
+        match event {
+            Event::Fault(fault) => {
+                if matches!(fault, Fault::TooLarge(_) | Fault::TooMany(_)) {
+                    self.doubted.insert(kind);
+                }
+                // What is in force no longer works, so there is nothing to lose by the one that is tried.
+                if *fault == Fault::Unauthorized {
+                    self.take_token();
+                }
+                self.blame(kind.as_str(), fault);
+            }
+            Event::Stranger => {
+                self.doubted.insert(kind);
+                let message = "its API server is another cluster's than before (the UID of namespace kube-system)";
+                self.blame(kind.as_str(), &Fault::Nonsense(message));
+            }
+            Event::Reset(..) | Event::Apply(..) | Event::Delete(..) | Event::Alive => {
+                self.doubted.remove(&kind);
+                self.faults.remove(kind.as_str());
+            }
+        }
+    }
+
+    fn blame(&mut self, what: &'static str, fault: &Fault) {
+        let message = format!("{what}: {fault}");
+        let known = self.faults.get(what);
+        if known.is_none_or(|known| known.message != message) {
+            tracing::warn!(cluster = %self.ear.cluster, %fault, what, "what is known is kept");
+        }
+        let at = known.map_or_else(now, |known| known.at);
+        self.faults.insert(what, ErrorStatus { message, at });
+    }
+
+    /// What is known is kept, and nothing more is read for a while.
+    fn freeze(&mut self, why: String) {
+        tracing::error!(cluster = %self.ear.cluster, why, "frozen: what is known of it is kept");
+        let spare = self.candidate.take().is_some() && self.force.is_some();
+        if spare {
+            self.pending = Some(format!("the newer kubeconfig is not used: {why}"));
+        } else {
+            self.force = None;
+            self.trial = None;
+            let at = self.frozen.as_ref().map_or_else(now, |before| before.at);
+            self.frozen = Some(ErrorStatus { message: why, at });
+        }
+        self.again_at = Some(Instant::now() + self.thaw);
+        self.thaw = (2 * self.thaw).min(LONGEST_THAW);
+    }
+}
