@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use discovery::file;
 use proxy::{Bound, Proxy};
 use serde::Serialize;
 
@@ -13,6 +12,7 @@ use crate::config::Gateway;
 use crate::drain::{self, Phase};
 use crate::http::{self, Server};
 use crate::ready::Ready;
+use crate::source::Source;
 
 /// A running gateway.
 pub struct App {
@@ -24,7 +24,7 @@ pub struct App {
 pub(crate) struct State {
     pub(crate) config: Gateway,
     pub(crate) proxy: Proxy,
-    pub(crate) source: file::Source,
+    pub(crate) source: Source,
     pub(crate) access: access::Log,
     pub(crate) phase: Phase,
     pub(crate) ready: Ready,
@@ -53,16 +53,13 @@ impl App {
     pub async fn start(config: Gateway) -> anyhow::Result<Self> {
         let ready = Ready::default();
         let starting = ready.wait_for("start");
-        let path = config
-            .source
-            .file
-            .clone()
-            .context("no source is configured")?;
         let admin = http::bind(config.admin.address).await.context("admin")?;
         let stats = http::bind(config.stats.address).await.context("stats")?;
         let probe = http::bind(config.ready.address).await.context("ready")?;
-        let source = file::start(path).await?;
-        let proxy = Proxy::start(config.to_proxy(), source.snapshots.clone())?;
+        let source = Source::start(&config, &ready).await?;
+        let mut to_proxy = config.to_proxy();
+        to_proxy.viewpoint = source.viewpoint(to_proxy.viewpoint);
+        let proxy = Proxy::start(to_proxy, source.snapshots().clone())?;
         let access = access::Log::start(&config.access_log, proxy.reports())?;
         let addresses = Addresses {
             listeners: proxy.bound().iter().map(|bound| bound.address).collect(),

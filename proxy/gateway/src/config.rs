@@ -2,6 +2,7 @@
 //! become them. It starts nothing.
 
 mod check;
+mod kubernetes;
 mod lifecycle;
 mod load;
 mod logs;
@@ -17,6 +18,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::kubernetes::{Ceilings, Discovery, Kubernetes, Mtls, OneCluster};
 pub use self::lifecycle::{Closing, Drain};
 pub use self::load::{ConfigError, load, parse};
 pub use self::logs::{AccessLog, AccessLogFormat, Level, Log, LogFormat, Successes};
@@ -26,12 +28,17 @@ pub use self::overrides::Override;
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Gateway {
-    /// Name of the cluster the gateway runs in.
+    /// Name of the cluster the gateway runs in. With `source.kubernetes` it is found out where it is not given, and so are
+    /// `network`, `locality`, `namespace`, `workload` and `labels`.
     pub cluster: String,
     /// Name of the network the gateway stands in.
     pub network: String,
     /// Where the gateway stands: `region/zone/subzone`, the last two optional.
     pub locality: String,
+    /// Namespace the gateway runs in.
+    pub namespace: String,
+    /// Name of the gateway's workload, for metrics.
+    pub workload: String,
     /// Regions by preference, the closest first.
     pub regions: Vec<String>,
     /// Labels of the gateway itself.
@@ -46,6 +53,8 @@ pub struct Gateway {
     pub ready: Ready,
     /// Where services and endpoints come from.
     pub source: Source,
+    /// How other clusters are found, and what is believed of them.
+    pub discovery: Discovery,
     /// Number of workers, threads that serve connections; by default as many as CPU quota and affinity allow.
     pub workers: Option<usize>,
     /// Lets traffic leave its zone for the next one while it is overloaded there: `on` (default) or `off`.
@@ -179,6 +188,8 @@ pub struct Ready {
 pub struct Source {
     /// A mesh file, relative to the file that names it.
     pub file: Option<PathBuf>,
+    /// Our own cluster, and those that its remote Secrets name: `{}` in a Pod.
+    pub kubernetes: Option<Kubernetes>,
 }
 
 impl Default for Gateway {
@@ -187,6 +198,8 @@ impl Default for Gateway {
             cluster: String::new(),
             network: String::new(),
             locality: String::new(),
+            namespace: String::new(),
+            workload: String::new(),
             regions: Vec::new(),
             labels: BTreeMap::new(),
             listeners: vec![Listener {
@@ -198,6 +211,7 @@ impl Default for Gateway {
             stats: Stats::default(),
             ready: Ready::default(),
             source: Source::default(),
+            discovery: Discovery::default(),
             workers: None,
             zone_spill: Switch::On,
             timeouts: Timeouts::default(),

@@ -15,5 +15,6 @@ mod logging;
 mod metrics;
 mod process;
 mod ready;
+mod source;
 
 pub use self::app::{Addresses, App};

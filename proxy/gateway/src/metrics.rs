@@ -1,6 +1,8 @@
 //! The metrics, rendered from what the gateway has counted: nothing is kept here, so a series exists only while there is
 //! something to say.
 
+mod source;
+
 use std::sync::atomic::Ordering::Relaxed;
 
 use prometheus::{
@@ -18,7 +20,6 @@ pub(crate) fn render(state: &State) -> prometheus::Result<Vec<u8>> {
     let registry = Registry::new();
     let proxy = &state.proxy;
     let totals = proxy.totals();
-    let source = state.source.status.borrow().clone();
 
     let build = IntGaugeVec::new(
         Opts::new("causeway_build_info", "Version and commit of this gateway."),
@@ -41,20 +42,7 @@ pub(crate) fn render(state: &State) -> prometheus::Result<Vec<u8>> {
     }
     registry.register(Box::new(closes))?;
 
-    let reloads = IntCounterVec::new(
-        Opts::new(
-            "causeway_source_reloads_total",
-            "Versions of the source that were read, by outcome.",
-        ),
-        &["outcome"],
-    )?;
-    reloads
-        .with_label_values(&["accepted"])
-        .inc_by(source.reloads);
-    reloads
-        .with_label_values(&["refused"])
-        .inc_by(source.failures);
-    registry.register(Box::new(reloads))?;
+    source::register(&registry, &state.source)?;
 
     let lines = IntCounterVec::new(
         Opts::new(
@@ -130,12 +118,6 @@ pub(crate) fn render(state: &State) -> prometheus::Result<Vec<u8>> {
         "0 in service, 1 not ready any more but accepting, 2 closing what is open.",
         state.phase.number().into(),
     )?;
-    gauge(
-        "causeway_source_wrong",
-        "1 while the latest version of the source is wrong and an earlier one is in force.",
-        u64::from(source.last_error.is_some()),
-    )?;
-
     for figure in process::figures() {
         if figure.counts_up {
             let counter = prometheus::Counter::new(figure.name, figure.help)?;

@@ -22,11 +22,20 @@ pub(super) fn check(gateway: &Gateway) -> Result<(), (String, String)> {
             );
         }
     }
-    if gateway.source.file.is_none() {
-        return wrong(
-            "source",
-            "there is none: name one, 'file: mesh.yaml' (the only kind of this version)",
-        );
+    match (&gateway.source.file, &gateway.source.kubernetes) {
+        (None, None) => {
+            return wrong(
+                "source",
+                "there is none: name one, 'kubernetes: {}' or 'file: mesh.yaml'",
+            );
+        }
+        (Some(_), Some(_)) => {
+            return wrong(
+                "source",
+                "there are two: name 'kubernetes' or 'file', not both",
+            );
+        }
+        _ => {}
     }
     if gateway.workers == Some(0) {
         return wrong("workers", "at least 1 is needed");

@@ -48,6 +48,10 @@ pub fn load(file: Option<&Path>, overrides: &[Override]) -> Result<Gateway, Conf
         if let Some(source) = &mut gateway.source.file {
             *source = folder.join(&*source);
         }
+        let kubernetes = gateway.source.kubernetes.as_mut();
+        if let Some(kubeconfig) = kubernetes.and_then(|source| source.kubeconfig.as_mut()) {
+            *kubeconfig = folder.join(&*kubeconfig);
+        }
         if !gateway.access_log.is_standard_output() {
             gateway.access_log.path = folder.join(&gateway.access_log.path);
         }

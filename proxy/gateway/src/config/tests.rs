@@ -29,6 +29,40 @@ fn a_usual_file_is_read() {
 }
 
 #[test]
+fn kubernetes_is_a_source_with_settings_of_its_own() {
+    let text = "labels: {istio: eastwestgateway}\nsource: {kubernetes: {context: us}}\n\
+                discovery: {secretNamespaces: [a, b], mtls: all, allowProxy: true, sameNetwork: [eu],\n  \
+                clusters: {eu: {locality: eu/1}}, ceilings: {endpoints: 7}}\n";
+    let gateway = parse("gateway.yaml", text).expect("a good file");
+    assert!(!gateway.to_proxy().allow_loopback);
+    let kubernetes = gateway.source.kubernetes.clone().expect("it is set");
+    let settings = gateway.to_discovery(&kubernetes);
+    assert_eq!(settings.local.context.as_deref(), Some("us"));
+    assert_eq!(settings.secret_namespaces, ["a", "b"]);
+    assert_eq!(
+        (settings.allow.proxy, settings.allow.insecure_tls),
+        (true, false)
+    );
+    assert_eq!(
+        (settings.ceilings.endpoints, settings.ceilings.objects),
+        (7, 200_000)
+    );
+    assert_eq!(
+        settings.rules.mtls,
+        discovery::kubernetes::meaning::Mtls::All
+    );
+    assert_eq!(
+        settings.rules.clusters[&model::ClusterId::from("eu")]
+            .locality
+            .to_string(),
+        "eu/1"
+    );
+    assert!(settings.rules.same_network.contains("eu"));
+    let usual = parse("gateway.yaml", "source: {kubernetes: {}}\n").expect("a good file");
+    assert_eq!(usual.discovery.secret_namespaces, ["istio-system"]);
+}
+
+#[test]
 fn a_wrong_file_says_where() {
     for (old, new, place, said) in [
         ("cluster:", "clutser:", "gateway.yaml:1:", "clutser"),
@@ -54,9 +88,15 @@ fn a_wrong_file_says_where() {
         ),
         (
             "  file: mesh.yaml",
-            "  kubernetes: {}",
+            "  kubernetes: {config: x}",
             "gateway.yaml:12:",
-            "kubernetes",
+            "config",
+        ),
+        (
+            "  file: mesh.yaml",
+            "  {file: mesh.yaml, kubernetes: {}}",
+            "gateway.yaml:11:",
+            "there are two",
         ),
         ("  file: mesh.yaml", "  {}", "gateway.yaml:11:", "source"),
         (
@@ -151,6 +191,7 @@ fn a_wrong_override_is_named() {
     let base = || Gateway {
         source: Source {
             file: Some("m".into()),
+            kubernetes: None,
         },
         ..Gateway::default()
     };

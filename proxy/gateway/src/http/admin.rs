@@ -66,8 +66,8 @@ async fn view(state: &State, request: &Request<Incoming>, path: &str) -> Answer 
         ),
         "/connections" => views::connections(state, request).await,
         "/failures" => views::failures(state, request),
-        "/snapshot" => json(StatusCode::OK, &**state.source.snapshots.borrow()),
-        "/source" => json(StatusCode::OK, &*state.source.status.borrow()),
+        "/snapshot" => json(StatusCode::OK, &**state.source.snapshots().borrow()),
+        "/source" => json(StatusCode::OK, &state.source.status()),
         "/drain" | "/loglevel" => text(StatusCode::METHOD_NOT_ALLOWED, "this needs POST\n"),
         _ => not_found(&PATHS.map(|(path, _)| path)),
     }

@@ -1,0 +1,126 @@
+//! Metrics of where snapshots come from.
+
+use discovery::file::FileStatus;
+use discovery::kubernetes::status::{State, Status, now};
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+
+use crate::source::Source;
+
+/// Registers those of the source that is in use.
+///
+/// # Errors
+/// When a metric is registered twice, which is a defect.
+pub(super) fn register(registry: &Registry, source: &Source) -> prometheus::Result<()> {
+    match source {
+        Source::File(source) => file(registry, &source.status.borrow()),
+        Source::Kubernetes(source) => {
+            let status = source.status.borrow().clone();
+            clusters(registry, &status)?;
+            findings(registry, &status)
+        }
+    }
+}
+
+fn file(registry: &Registry, status: &FileStatus) -> prometheus::Result<()> {
+    let reloads = IntCounterVec::new(
+        Opts::new(
+            "causeway_source_reloads_total",
+            "Versions of the source that were read, by outcome.",
+        ),
+        &["outcome"],
+    )?;
+    for (outcome, count) in [("accepted", status.reloads), ("refused", status.failures)] {
+        reloads.with_label_values(&[outcome]).inc_by(count);
+    }
+    registry.register(Box::new(reloads))?;
+    let wrong = IntGauge::new(
+        "causeway_source_wrong",
+        "1 while the latest version of the source is wrong and an earlier one is in force.",
+    )?;
+    wrong.set(i64::from(status.last_error.is_some()));
+    registry.register(Box::new(wrong))
+}
+
+fn clusters(registry: &Registry, status: &Status) -> prometheus::Result<()> {
+    let gauge =
+        |name: &str, help: &str, labels: &[&str]| IntGaugeVec::new(Opts::new(name, help), labels);
+    let state = gauge(
+        "causeway_cluster_state",
+        "1 for the state that a cluster is in, 0 for the others.",
+        &["cluster", "state"],
+    )?;
+    let silence = gauge(
+        "causeway_cluster_silence_seconds",
+        "How old what is known of a cluster may be: since the kind that has been silent for longest was heard of.",
+        &["cluster"],
+    )?;
+    let endpoints = gauge(
+        "causeway_cluster_endpoints",
+        "Endpoints in the slices of a cluster.",
+        &["cluster"],
+    )?;
+    let ends = gauge(
+        "causeway_cluster_credential_end_timestamp_seconds",
+        "When the credential for a cluster ends, as it says itself.",
+        &["cluster"],
+    )?;
+    let failing = gauge(
+        "causeway_cluster_failing",
+        "1 while something about a cluster goes wrong, or a newer kubeconfig is not in force.",
+        &["cluster"],
+    )?;
+    let whole = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    for (id, cluster) in &status.clusters {
+        let id = id.as_str();
+        for one in State::ALL {
+            let is = i64::from(one == cluster.state);
+            state.with_label_values(&[id, one.as_str()]).set(is);
+        }
+        if let Some(heard_at) = cluster.heard_at {
+            silence.with_label_values(&[id]).set(now() - heard_at);
+        }
+        endpoints
+            .with_label_values(&[id])
+            .set(whole(cluster.endpoints));
+        if let Some(end) = cluster.credential_ends_at {
+            ends.with_label_values(&[id]).set(end);
+        }
+        let fails = cluster.last_error.is_some() || cluster.pending.is_some();
+        failing.with_label_values(&[id]).set(i64::from(fails));
+    }
+    for gauge in [state, silence, endpoints, ends, failing] {
+        registry.register(Box::new(gauge))?;
+    }
+    let secrets = gauge(
+        "causeway_secrets_failing",
+        "1 while the remote Secrets of a namespace cannot be read.",
+        &["namespace"],
+    )?;
+    for (namespace, of) in &status.secrets {
+        let fails = i64::from(of.last_error.is_some());
+        secrets.with_label_values(&[namespace]).set(fails);
+    }
+    registry.register(Box::new(secrets))
+}
+
+fn findings(registry: &Registry, status: &Status) -> prometheus::Result<()> {
+    let findings = IntGaugeVec::new(
+        Opts::new(
+            "causeway_findings",
+            "What makes endpoints or networks unusable, by kind and cluster: how many are concerned.",
+        ),
+        &["kind", "cluster"],
+    )?;
+    for finding in &status.findings {
+        let labels = [finding.kind.as_str(), finding.cluster.as_str()];
+        let count = i64::try_from(finding.count).unwrap_or(i64::MAX);
+        findings.with_label_values(&labels).add(count);
+    }
+    let shadowed = IntGauge::new(
+        "causeway_secrets_shadowed",
+        "Clusters that a Secret names in vain, because another Secret came first.",
+    )?;
+    shadowed.set(i64::try_from(status.shadowed.len()).unwrap_or(i64::MAX));
+    registry.register(Box::new(findings))?;
+    registry.register(Box::new(shadowed))
+}
