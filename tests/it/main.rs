@@ -2,6 +2,7 @@
 
 mod closing;
 mod dialling;
+mod http;
 mod layering;
 mod reasons;
 mod restart;
