@@ -7,6 +7,7 @@ pub(crate) mod stats;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::app::State;
 
@@ -29,6 +31,10 @@ const CONNECTIONS: usize = 64;
 
 /// How long a request's head may take, and how long a connection may be without one.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How old a connection grows before it ends after the answer that is under way, or soon without: one that asks again and
+/// again and reads nothing would keep its place for ever.
+const AGE: Duration = Duration::from_secs(60);
 
 /// Bytes of a request's head.
 const HEAD: usize = 16 << 10;
@@ -114,7 +120,15 @@ async fn connection(stream: TcpStream, state: Arc<State>, answer: impl Answerer)
         .header_read_timeout(PATIENCE)
         .max_buf_size(HEAD)
         .serve_connection(TokioIo::new(stream), service);
-    if let Err(fault) = serving.await {
+    let mut serving = pin!(serving);
+    let ended = match timeout(AGE, serving.as_mut()).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            serving.as_mut().graceful_shutdown();
+            timeout(PATIENCE, serving).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(fault) = ended {
         tracing::debug!(%fault, "an HTTP connection ended badly");
     }
 }
