@@ -8,7 +8,7 @@ use gateway::config::Role;
 use proxy::close::Reason;
 use tests::{Mesh, Place, endpoint, exchange, get, hello_service, metric, until, until_async};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const HERE: Place = Place {
@@ -288,4 +288,28 @@ async fn hostile_requests_are_refused_and_harm_nobody() {
     assert_eq!(get(addresses.stats, "/metrics").await.status, 200);
     assert_eq!(get(addresses.admin, "/config").await.status, 200);
     mesh.client(Role::Inbound).ask().await.expect("an answer");
+}
+
+/// As many as a server serves at once, who ask without end and never read: each is left when it is old, and the next is
+/// served. The clock is the runtime's own, so nobody waits.
+#[tokio::test(start_paused = true)]
+async fn who_never_reads_keeps_no_place_for_ever() {
+    let (mesh, _backend) = served_mesh().await;
+    let address = mesh.app.addresses().ready;
+    let requests = "GET /healthz/ready HTTP/1.1\r\nHost: x\r\n\r\n".repeat(4_000);
+    let mut greedy = Vec::new();
+    for _ in 0..64 {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4_096).expect("a small one");
+        // The server's send buffer begins as a multiple of this.
+        let small = socket2::SockRef::from(&socket).set_tcp_mss(536);
+        small.expect("small segments");
+        let mut stream = socket.connect(address).await.expect("a connection");
+        // The answers are longer than what both kernels keep of them.
+        let sending = stream.write_all(requests.as_bytes());
+        let _ = tokio::time::timeout(Duration::from_millis(100), sending).await;
+        greedy.push(stream);
+    }
+    let asking = tokio::time::timeout(Duration::from_secs(600), get(address, "/healthz/live"));
+    assert_eq!(asking.await.expect("an answer").status, 200);
 }

@@ -1,5 +1,6 @@
 //! The stories: the real data path in-process, between real clients and endpoints. One file a subject.
 
+mod changes;
 mod closing;
 mod dialling;
 mod http;
