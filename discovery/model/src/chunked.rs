@@ -1,6 +1,7 @@
 //! A sorted list in shared chunks: the next version of it costs one chunk, not the list.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -28,17 +29,9 @@ pub struct Chunked<T> {
 impl<T: Keyed + Clone> Chunked<T> {
     /// The items in order of their keys; of items with equal keys the last one given stays.
     #[must_use]
-    pub fn from_items(mut items: Vec<T>) -> Self {
-        items.sort_by(T::cmp_key);
-        let mut unique: Vec<T> = Vec::with_capacity(items.len());
-        for item in items {
-            match unique.last_mut() {
-                Some(last) if last.cmp_key(&item).is_eq() => *last = item,
-                _ => unique.push(item),
-            }
-        }
+    pub fn from_items(items: Vec<T>) -> Self {
         Self {
-            chunks: unique.chunks(CHUNK).map(Arc::from).collect(),
+            chunks: sorted(items).chunks(CHUNK).map(Arc::from).collect(),
         }
     }
 
@@ -80,6 +73,37 @@ impl<T: Keyed + Clone> Chunked<T> {
             } else {
                 chunks[at] = items.into();
             }
+        }
+        Self { chunks }
+    }
+
+    /// This list without some items and with others replaced or added; of each chunk that holds any of them, one copy is
+    /// made. What is both gone and put is put; of items with equal keys the last one put stays.
+    #[must_use]
+    pub fn edited(&self, gone: &[T], put: Vec<T>) -> Self {
+        if self.chunks.is_empty() {
+            return Self::from_items(put);
+        }
+        let mut edits: BTreeMap<usize, (Vec<&T>, Vec<T>)> = BTreeMap::new();
+        for item in gone {
+            let at = self.chunk_for(|other| other.cmp_key(item));
+            edits.entry(at).or_default().0.push(item);
+        }
+        for item in put {
+            let at = self.chunk_for(|other| other.cmp_key(&item));
+            edits.entry(at).or_default().1.push(item);
+        }
+        let mut chunks = Vec::with_capacity(self.chunks.len() + edits.len());
+        for (at, chunk) in self.chunks.iter().enumerate() {
+            let Some((gone, put)) = edits.remove(&at) else {
+                chunks.push(chunk.clone());
+                continue;
+            };
+            let items = edit(chunk, gone, put);
+            // Pieces of equal length, so that none is at its limit again at once.
+            let pieces = items.len().div_ceil(CHUNK).max(1);
+            let length = items.len().div_ceil(pieces).max(1);
+            chunks.extend(items.chunks(length).map(Arc::from));
         }
         Self { chunks }
     }
@@ -143,6 +167,41 @@ impl<T: Keyed + Clone> Chunked<T> {
     }
 }
 
+/// A chunk's items after a few edits, or many.
+fn edit<T: Keyed + Clone>(chunk: &[T], gone: Vec<&T>, put: Vec<T>) -> Vec<T> {
+    let mut items = chunk.to_vec();
+    let place = |items: &[T], item: &T| items.binary_search_by(|other| other.cmp_key(item));
+    for item in gone {
+        if let Ok(at) = place(&items, item) {
+            items.remove(at);
+        }
+    }
+    if put.len() > FEW_EDITS {
+        items.extend(put);
+        return sorted(items);
+    }
+    for item in put {
+        match place(&items, &item) {
+            Ok(at) => items[at] = item,
+            Err(at) => items.insert(at, item),
+        }
+    }
+    items
+}
+
+/// The items in order of their keys; of items with equal keys the last one stays.
+fn sorted<T: Keyed>(mut items: Vec<T>) -> Vec<T> {
+    items.sort_by(T::cmp_key);
+    items.dedup_by(|later, kept| {
+        let same = later.cmp_key(kept).is_eq();
+        if same {
+            std::mem::swap(later, kept);
+        }
+        same
+    });
+    items
+}
+
 impl<T> Chunked<T> {
     /// The chunks, none of them empty.
     #[must_use]
@@ -152,13 +211,13 @@ impl<T> Chunked<T> {
 
     /// The items in order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.chunks.iter().flat_map(|chunk| chunk.iter())
+        items(&self.chunks)
     }
 
     /// How many items there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.chunks.iter().map(|chunk| chunk.len()).sum()
+        count(&self.chunks)
     }
 
     /// Whether there is none.
@@ -175,17 +234,23 @@ impl<T> Default for Chunked<T> {
 }
 
 impl<T: PartialEq> PartialEq for Chunked<T> {
-    /// By items; chunks that are shared are not looked into when both lists are cut alike.
+    /// By items; chunks that are shared are not looked into as long as both lists are cut alike.
     fn eq(&self, other: &Self) -> bool {
-        let alike = |a: &Arc<[T]>, b: &Arc<[T]>| Arc::ptr_eq(a, b) || a == b;
-        let same_cut = self.chunks.len() == other.chunks.len()
-            && self
-                .chunks
-                .iter()
-                .zip(&other.chunks)
-                .all(|(a, b)| alike(a, b));
-        same_cut || (self.len() == other.len() && self.iter().eq(other.iter()))
+        let alike = |(a, b): &(&Arc<[T]>, &Arc<[T]>)| Arc::ptr_eq(a, b) || a == b;
+        let together = self.chunks.iter().zip(&other.chunks);
+        let alike = together.take_while(alike).count();
+        // From the first chunk that differs, the lists may be cut differently.
+        let (ours, theirs) = (&self.chunks[alike..], &other.chunks[alike..]);
+        count(ours) == count(theirs) && items(ours).eq(items(theirs))
     }
+}
+
+fn items<T>(chunks: &[Arc<[T]>]) -> impl Iterator<Item = &T> {
+    chunks.iter().flat_map(|chunk| chunk.iter())
+}
+
+fn count<T>(chunks: &[Arc<[T]>]) -> usize {
+    chunks.iter().map(|chunk| chunk.len()).sum()
 }
 
 impl<T: fmt::Debug> fmt::Debug for Chunked<T> {

@@ -47,6 +47,46 @@ proptest! {
         prop_assert_eq!(items.len(), list.len());
         prop_assert_eq!(items, map.into_iter().collect::<Vec<_>>());
     }
+
+    #[test]
+    fn many_edits_at_once_are_the_same_as_one_by_one(
+        start in prop::collection::vec(0_u16..2_000, 0..1_500),
+        gone in prop::collection::vec(0_u16..2_000, 0..300),
+        put in prop::collection::vec((0_u16..2_000, any::<u8>()), 0..300),
+    ) {
+        let item = |key, value| Item { key, value };
+        let list = Chunked::from_items(start.iter().map(|key| item(*key, 0)).collect());
+        let gone: Vec<Item> = gone.into_iter().map(|key| item(key, 0)).collect();
+        let put: Vec<Item> = put.into_iter().map(|(key, value)| item(key, value)).collect();
+        let without = gone.iter().fold(list.clone(), |list, item| list.without(item));
+        let expected = put.iter().fold(without, |list, item| list.with(item.clone()));
+        let edited = list.edited(&gone, put);
+        prop_assert!(edited.chunks().iter().all(|chunk| (1..=CHUNK).contains(&chunk.len())));
+        prop_assert_eq!(edited, expected);
+    }
+}
+
+#[test]
+fn an_edit_copies_the_chunks_that_it_touches_and_no_others() {
+    let item = |key| Item { key, value: 0 };
+    let list = Chunked::from_items((0..2_560).map(item).collect());
+    let edited = list.edited(
+        &[item(3)],
+        vec![Item {
+            key: 2_559,
+            value: 1,
+        }],
+    );
+    let new = |chunk: &&Arc<[Item]>| !list.chunks().iter().any(|old| Arc::ptr_eq(old, chunk));
+    assert_eq!(edited.chunks().iter().filter(new).count(), 2);
+    assert_eq!(
+        list.edited(&[], Vec::new())
+            .chunks()
+            .iter()
+            .filter(new)
+            .count(),
+        0
+    );
 }
 
 #[test]

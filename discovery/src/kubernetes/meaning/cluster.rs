@@ -149,7 +149,7 @@ impl ClusterFacts {
         if before.and_then(gateway) != fact.gateway {
             touch.networks();
         }
-        touch.whole(&key);
+        touch.all_endpoints(&key);
         named.service = Some(fact);
     }
 
@@ -158,7 +158,7 @@ impl ClusterFacts {
             return;
         };
         if let Some(gone) = named.service.take() {
-            touch.whole(key);
+            touch.all_endpoints(key);
             if gone.gateway.is_some() {
                 touch.networks();
             }
@@ -181,11 +181,6 @@ impl ClusterFacts {
         fact.key = key.clone();
         fact.service = Some(service.clone());
         fact.ports = share_ports(&fact, pool);
-        for endpoint in &mut fact.endpoints {
-            endpoint.pod = pool.strings.share(endpoint.pod.clone());
-            endpoint.node = pool.strings.share(endpoint.node.clone());
-        }
-        fact.endpoints.shrink_to_fit();
         self.owners.insert(key.clone(), service.clone());
         let service = Key {
             namespace: key.namespace.clone(),
@@ -193,6 +188,20 @@ impl ClusterFacts {
         };
         let slices = &mut self.services.entry(service.clone()).or_default().slices;
         let before = slices.get(&key.name);
+        for (at, endpoint) in fact.endpoints.iter_mut().enumerate() {
+            // Most endpoints of a slice stay where they are, and their strings are shared already.
+            let known = before.and_then(|before| before.endpoints.get(at));
+            let known = known.map(|known| (&known.pod, &known.node));
+            let mut share = |text: &mut Arc<str>, known: Option<&Arc<str>>| {
+                *text = match known.filter(|known| known == &text) {
+                    Some(known) => known.clone(),
+                    None => pool.strings.share(text.clone()),
+                };
+            };
+            share(&mut endpoint.pod, known.map(|(pod, _)| pod));
+            share(&mut endpoint.node, known.map(|(_, node)| node));
+        }
+        fact.endpoints.shrink_to_fit();
         touch.endpoints(&service, &differing(before, Some(&fact)));
         slices.insert(key.name, fact);
     }
@@ -301,7 +310,7 @@ impl ClusterFacts {
         let distribution = |fact: &NamespaceFact| fact.traffic_distribution;
         if before.and_then(distribution) != fact.as_ref().and_then(distribution) {
             for (key, _) in self.of_namespace(name) {
-                touch.whole(key);
+                touch.settings(key);
             }
         }
         match fact {
@@ -365,35 +374,31 @@ fn differing(before: Option<&SliceFact>, after: Option<&SliceFact>) -> Vec<IpAdd
         (Some(before), Some(after)) => before.ports == after.ports && before.family == after.family,
         _ => false,
     };
-    let endpoints = |fact: Option<&SliceFact>| -> Vec<(IpAddr, SliceEndpoint)> {
-        let endpoints = fact.into_iter().flat_map(|fact| &fact.endpoints);
-        let mut endpoints: Vec<_> = endpoints
-            .map(|endpoint| (endpoint.address, endpoint.clone()))
-            .collect();
-        endpoints.sort_by_key(|(address, _)| *address);
-        endpoints
-    };
-    let (before, after) = (endpoints(before), endpoints(after));
-    if !alike {
-        return before
-            .iter()
-            .chain(&after)
-            .map(|(address, _)| *address)
-            .collect();
+    let (before, after) = (by_address(before), by_address(after));
+    if alike {
+        let gone = before.iter().filter(|endpoint| !has(&after, endpoint));
+        let new = after.iter().filter(|endpoint| !has(&before, endpoint));
+        gone.chain(new).map(|endpoint| endpoint.address).collect()
+    } else {
+        let all = before.iter().chain(&after);
+        all.map(|endpoint| endpoint.address).collect()
     }
-    // Both are sorted, so an endpoint that is in both is found by its address.
-    let missing = |from: &[(IpAddr, SliceEndpoint)], of: &[(IpAddr, SliceEndpoint)]| {
-        let found = |(address, endpoint): &(IpAddr, SliceEndpoint)| {
-            let start = from.partition_point(|(other, _)| other < address);
-            from[start..]
-                .iter()
-                .take_while(|(other, _)| other == address)
-                .any(|(_, other)| other == endpoint)
-        };
-        let missing = of.iter().filter(|endpoint| !found(endpoint));
-        missing.map(|(address, _)| *address).collect::<Vec<_>>()
-    };
-    let mut differing = missing(&before, &after);
-    differing.extend(missing(&after, &before));
-    differing
+}
+
+fn by_address(slice: Option<&SliceFact>) -> Vec<&SliceEndpoint> {
+    let mut endpoints: Vec<_> = slice
+        .into_iter()
+        .flat_map(|slice| &slice.endpoints)
+        .collect();
+    endpoints.sort_by_key(|endpoint| endpoint.address);
+    endpoints
+}
+
+/// Whether an endpoint is among these, which are sorted by address.
+fn has(sorted: &[&SliceEndpoint], endpoint: &SliceEndpoint) -> bool {
+    let start = sorted.partition_point(|other| other.address < endpoint.address);
+    let same_address = sorted[start..]
+        .iter()
+        .take_while(|other| other.address == endpoint.address);
+    same_address.into_iter().any(|other| *other == endpoint)
 }

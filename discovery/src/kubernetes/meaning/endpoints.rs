@@ -27,7 +27,7 @@ pub(super) struct View<'a> {
 }
 
 /// What a service asks of its endpoints.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Demand {
     /// Whether mesh names may lead to them at all.
     pub(super) mesh: bool,

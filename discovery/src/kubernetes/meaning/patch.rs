@@ -6,69 +6,53 @@ use model::{Chunked, ClusterId, Endpoint, Keyed};
 
 use super::touched::Which;
 
-/// Up to so many edits are made one by one, which copies a chunk each; more are made in one pass over the list.
-const FEW: usize = 64;
-
 /// The list with the touched endpoints replaced by `fresh`, which is all of them that there are now.
 pub(super) fn patch(
     before: &Chunked<Endpoint>,
     touched: &BTreeMap<ClusterId, Which>,
-    fresh: Vec<Endpoint>,
+    mut fresh: Vec<Endpoint>,
 ) -> Chunked<Endpoint> {
-    let quick = Quick::of(touched);
-    let is_stale = |endpoint: &Endpoint| {
-        quick.may_have(endpoint)
-            && touched
-                .get(&endpoint.origin.cluster)
-                .is_some_and(|which| which.has(endpoint.address))
-    };
-    let stale: Vec<&Endpoint> = before
-        .iter()
-        .filter(|endpoint| is_stale(endpoint))
-        .collect();
-    if stale.len() + fresh.len() > FEW {
-        let kept = before.iter().filter(|endpoint| !is_stale(endpoint));
-        let all = kept.cloned().chain(fresh).collect();
-        return Chunked::from_items(all).sharing_with(before);
-    }
-    let gone = stale.iter().filter(|stale| {
-        let mut fresh = fresh.iter();
-        !fresh.any(|fresh| fresh.cmp_key(stale).is_eq())
+    fresh.sort_by(Endpoint::cmp_key);
+    let chunks = before.chunks().iter();
+    let endpoints = chunks
+        .filter(|chunk| may_hold(chunk, touched))
+        .flat_map(|chunk| chunk.iter());
+    // An address alone rules out most endpoints, and costs less than looking at their cluster.
+    let any = touched.values().fold(Which::Some(Vec::new()), Which::or);
+    let stale = endpoints.filter(|endpoint| {
+        let which = || touched.get(&endpoint.origin.cluster);
+        any.has(endpoint.address) && which().is_some_and(|which| which.has(endpoint.address))
     });
-    let kept = gone.fold(before.clone(), |list, gone| list.without(gone));
-    let new = fresh.into_iter().filter(|fresh| !stale.contains(&fresh));
-    new.fold(kept, |list, new| list.with(new))
-}
-
-/// A first look at an address alone, because most endpoints of a long list are not touched.
-enum Quick {
-    Any,
-    One(std::net::IpAddr),
-    Some(Vec<std::net::IpAddr>),
-}
-
-impl Quick {
-    fn of(touched: &BTreeMap<ClusterId, Which>) -> Self {
-        let mut all = Vec::new();
-        for which in touched.values() {
-            match which {
-                Which::All => return Self::Any,
-                Which::Some(addresses) => all.extend(addresses),
-            }
-        }
-        all.sort_unstable();
-        all.dedup();
-        match all.as_slice() {
-            [one] => Self::One(*one),
-            _ => Self::Some(all),
+    let mut gone = Vec::new();
+    let mut same = vec![false; fresh.len()];
+    for stale in stale {
+        match fresh.binary_search_by(|fresh| fresh.cmp_key(stale)) {
+            Ok(at) => same[at] = fresh[at] == *stale,
+            Err(_) => gone.push(stale.clone()),
         }
     }
+    let mut same = same.into_iter();
+    fresh.retain(|_| !same.next().unwrap_or(false));
+    before.edited(&gone, fresh)
+}
 
-    fn may_have(&self, endpoint: &Endpoint) -> bool {
-        match self {
-            Self::Any => true,
-            Self::One(address) => *address == endpoint.address,
-            Self::Some(addresses) => addresses.binary_search(&endpoint.address).is_ok(),
-        }
+/// Whether a chunk can hold a touched endpoint. Endpoints of one place stand together, by address; so the first and the last
+/// say enough of a chunk that lies in one place, as most of a long list do.
+fn may_hold(chunk: &[Endpoint], touched: &BTreeMap<ClusterId, Which>) -> bool {
+    let (Some(first), Some(last)) = (chunk.first(), chunk.last()) else {
+        return false;
+    };
+    let place = |endpoint: &'_ Endpoint| {
+        let origin = &endpoint.origin;
+        (
+            origin.network.clone(),
+            origin.locality.clone(),
+            origin.cluster.clone(),
+        )
+    };
+    if place(first) != place(last) {
+        return true;
     }
+    let which = touched.get(&first.origin.cluster);
+    which.is_some_and(|which| which.has_between(first.address, last.address))
 }

@@ -69,13 +69,14 @@ impl World {
             let differs = before.reach(&host) != self.exposure.reach(&host)
                 || plainly(&before) != plainly(&self.exposure);
             if differs {
-                touched.whole(host);
+                touched.settings(host);
             }
         }
     }
 
     fn changed(&mut self, touched: &HashMap<Hostname, Parts>) -> Vec<Changed> {
         let mut pool = std::mem::take(&mut self.pool);
+        let mut demands = std::mem::take(&mut self.demands);
         let known = Known {
             me: &self.me,
             rules: &self.rules,
@@ -87,12 +88,26 @@ impl World {
         let mut changed = Vec::new();
         for (host, parts) in touched {
             let before = self.snapshot.service(host);
-            let after = known.service(host, parts, before, &mut pool);
+            let asked = demands.get(host);
+            let after = known.service(host, parts, before.zip(asked), &mut pool);
+            let after = match after {
+                Some((after, demand)) => {
+                    if asked != Some(&demand) {
+                        demands.insert(host.clone(), demand);
+                    }
+                    Some(after)
+                }
+                None => {
+                    demands.remove(host);
+                    None
+                }
+            };
             if before != after.as_ref() {
                 changed.push((host.clone(), after));
             }
         }
         self.pool = pool;
+        self.demands = demands;
         changed
     }
 }

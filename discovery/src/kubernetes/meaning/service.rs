@@ -36,15 +36,15 @@ struct Sources<'a> {
 }
 
 impl<'a> Known<'a> {
-    /// The service of a host; `None` if there is none that we expose. Endpoints that were not touched are taken from
-    /// `before`.
+    /// The service of a host, with what it asks of its endpoints; `None` if there is none that we expose. Endpoints that
+    /// were not touched are taken from `before`, as long as the same is asked of them.
     pub(super) fn service(
         &self,
         host: &'a Hostname,
         parts: &Parts,
-        before: Option<&Arc<Service>>,
+        before: Option<(&Arc<Service>, &Demand)>,
         pool: &mut Pool,
-    ) -> Option<Arc<Service>> {
+    ) -> Option<(Arc<Service>, Demand)> {
         let reach = self.exposure.reach(host);
         if reach == Reach::Hidden {
             return None;
@@ -60,8 +60,8 @@ impl<'a> Known<'a> {
         };
         let mut endpoints =
             |view: &View, which: &Which| self.endpoints(&sources, view, &demand, which, pool);
-        let endpoints = match (parts, before) {
-            (Parts::Some(parts), Some(before)) => {
+        let endpoints = match before {
+            Some((before, asked)) if *asked == demand => {
                 let mut fresh = Vec::new();
                 for view in self.views {
                     if let Some(which) = parts.get(view.cluster) {
@@ -75,18 +75,19 @@ impl<'a> Known<'a> {
                 let all = all.flat_map(|view| endpoints(view, &Which::All));
                 let all = Chunked::from_items(all.collect());
                 match before {
-                    Some(before) => all.sharing_with(&before.endpoints),
+                    Some((before, _)) => all.sharing_with(&before.endpoints),
                     None => all,
                 }
             }
         };
-        Some(Arc::new(Service {
+        let service = Service {
             host: host.clone(),
             ports: self.ports(&sources, &selected, reach),
             subsets: ruling.subsets,
             policy: ruling.policy,
             endpoints,
-        }))
+        };
+        Some((Arc::new(service), demand))
     }
 
     /// `None`: there is nothing of that name inside the mesh, or the first Service of it may not be seen by us.

@@ -1,6 +1,6 @@
 //! What has to be derived again. It must not know how.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use model::{ClusterId, Hostname};
@@ -19,40 +19,27 @@ pub(super) struct Touched {
     pub(super) exposure: bool,
 }
 
-/// What of a service was touched.
-#[derive(Debug)]
-pub(super) enum Parts {
-    /// Anything: all of it is derived again.
-    Whole,
-    /// Endpoints of these clusters.
-    Some(BTreeMap<ClusterId, Which>),
-}
+/// What of a service was touched: its ports and settings in any case, and endpoints of these clusters.
+pub(super) type Parts = BTreeMap<ClusterId, Which>;
 
 /// Which endpoints of a service in a cluster.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Which {
     All,
-    Some(BTreeSet<IpAddr>),
+    /// By address, sorted. Mostly one or two, so a list is quicker than a set.
+    Some(Vec<IpAddr>),
 }
 
 impl Touched {
-    pub(super) fn whole(&mut self, host: Hostname) {
-        self.services.insert(host, Parts::Whole);
+    /// A service's ports and settings.
+    pub(super) fn settings(&mut self, host: Hostname) {
+        self.services.entry(host).or_default();
     }
 
-    fn part(&mut self, host: Hostname, cluster: &ClusterId) -> Option<&mut Which> {
-        let parts = self
-            .services
-            .entry(host)
-            .or_insert_with(|| Parts::Some(BTreeMap::new()));
-        match parts {
-            Parts::Whole => None,
-            Parts::Some(clusters) => Some(
-                clusters
-                    .entry(cluster.clone())
-                    .or_insert_with(|| Which::Some(BTreeSet::new())),
-            ),
-        }
+    /// All endpoints of a service in a cluster, and its settings.
+    pub(super) fn all_endpoints(&mut self, host: Hostname, cluster: &ClusterId) {
+        let parts = self.services.entry(host).or_default();
+        parts.insert(cluster.clone(), Which::All);
     }
 
     /// The view of one cluster's facts.
@@ -69,7 +56,32 @@ impl Which {
     pub(super) fn has(&self, address: IpAddr) -> bool {
         match self {
             Self::All => true,
-            Self::Some(addresses) => addresses.contains(&address),
+            Self::Some(addresses) if addresses.len() <= 4 => addresses.contains(&address),
+            Self::Some(addresses) => addresses.binary_search(&address).is_ok(),
+        }
+    }
+
+    /// Whether any of these may lie between two addresses.
+    pub(super) fn has_between(&self, first: IpAddr, last: IpAddr) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some(addresses) => {
+                let from = addresses.partition_point(|address| *address < first);
+                addresses.get(from).is_some_and(|address| *address <= last)
+            }
+        }
+    }
+
+    /// What is among these or among those.
+    pub(super) fn or(self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Some(mut addresses), Self::Some(others)) => {
+                addresses.extend(others);
+                addresses.sort_unstable();
+                addresses.dedup();
+                Self::Some(addresses)
+            }
+            _ => Self::All,
         }
     }
 }
@@ -83,17 +95,15 @@ pub(super) struct Touch<'a> {
 }
 
 impl Touch<'_> {
-    pub(super) fn whole(&mut self, service: &Key) {
+    pub(super) fn settings(&mut self, service: &Key) {
         if let Some(host) = host_of(service, self.domain) {
-            self.touched.whole(host);
+            self.touched.settings(host);
         }
     }
 
     pub(super) fn all_endpoints(&mut self, service: &Key) {
-        let host = host_of(service, self.domain);
-        let part = host.and_then(|host| self.touched.part(host, self.cluster));
-        if let Some(part) = part {
-            *part = Which::All;
+        if let Some(host) = host_of(service, self.domain) {
+            self.touched.all_endpoints(host, self.cluster);
         }
     }
 
@@ -101,12 +111,16 @@ impl Touch<'_> {
         if addresses.is_empty() {
             return;
         }
-        let host = host_of(service, self.domain);
-        let part = host.and_then(|host| self.touched.part(host, self.cluster));
-        if let Some(part) = part
-            && let Which::Some(known) = part
-        {
+        let Some(host) = host_of(service, self.domain) else {
+            return;
+        };
+        let parts = self.touched.services.entry(host).or_default();
+        let none = || Which::Some(Vec::new());
+        let part = parts.entry(self.cluster.clone()).or_insert_with(none);
+        if let Which::Some(known) = part {
             known.extend(addresses);
+            known.sort_unstable();
+            known.dedup();
             if known.len() > MANY {
                 *part = Which::All;
             }

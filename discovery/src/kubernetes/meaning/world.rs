@@ -1,13 +1,13 @@
 //! The facts of all clusters, changed one at a time. What they mean is worked out in `publish`.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use model::{ClusterId, Hostname, Snapshot};
 
 use super::cluster::ClusterFacts;
-use super::endpoints::View;
+use super::endpoints::{Demand, View};
 use super::entries::Resolved;
 use super::exposure::Exposure;
 use super::pool::Pool;
@@ -30,6 +30,8 @@ pub struct World {
     pub(super) unreadable: BTreeMap<(ClusterId, Kind, Key), Unreadable>,
     pub(super) pool: Pool,
     pub(super) touched: Touched,
+    /// What each service of the snapshot asked of its endpoints: with another demand they are all derived again.
+    pub(super) demands: HashMap<Hostname, Demand>,
     pub(super) exposure: Exposure,
     pub(super) snapshot: Arc<Snapshot>,
 }
@@ -59,6 +61,7 @@ impl World {
                 networks: true,
                 ..Touched::default()
             },
+            demands: HashMap::new(),
             exposure: Exposure::default(),
             snapshot: Arc::default(),
         }
@@ -86,7 +89,7 @@ impl World {
         if let Some(facts) = self.clusters.remove(cluster) {
             let mut touch = self.touched.by(cluster, &self.rules.domain);
             for (key, _) in facts.services() {
-                touch.whole(key);
+                touch.all_endpoints(key);
             }
             touch.networks();
         }
@@ -113,7 +116,7 @@ impl World {
         for entry in self.istio.entries.values() {
             if entries::names(entry).contains(&name) {
                 for host in &entry.hosts {
-                    self.touched.whole(host.clone());
+                    self.touched.all_endpoints(host.clone(), &self.me.cluster);
                 }
             }
         }
@@ -249,7 +252,7 @@ impl World {
                 if let Some(before) = put(&mut self.istio.entries, fact.key.clone(), fact) {
                     let before = before.map_or_else(Vec::new, |before| before.hosts);
                     for host in before.into_iter().chain(hosts) {
-                        self.touched.whole(host);
+                        self.touched.all_endpoints(host, &self.me.cluster);
                     }
                 }
             }
@@ -275,7 +278,7 @@ impl World {
             Kind::ServiceEntry => {
                 if let Some(gone) = self.istio.entries.remove(key) {
                     for host in gone.hosts {
-                        self.touched.whole(host);
+                        self.touched.all_endpoints(host, &self.me.cluster);
                     }
                 }
             }
@@ -287,7 +290,7 @@ impl World {
     fn touch_covered(&mut self, pattern: &str) {
         for host in self.hosts() {
             if hosts::covers(pattern, host.as_str()) {
-                self.touched.whole(host);
+                self.touched.settings(host);
             }
         }
     }
