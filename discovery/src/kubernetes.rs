@@ -20,6 +20,7 @@ pub mod istio;
 pub mod kubeconfig;
 pub mod meaning;
 pub mod owners;
+pub mod remote_secret;
 pub mod secret;
 mod secrets;
 pub mod session;

@@ -13,6 +13,7 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 
 use super::api::Api;
+use super::expiry;
 use super::kubeconfig::Access;
 use super::secret::Secret;
 
@@ -69,6 +70,8 @@ pub struct Home {
     pub namespace: String,
     /// Where the API is.
     pub server: String,
+    /// The certificates that its chain must end in, PEM in base64, where the configuration says.
+    pub authority: Option<String>,
 }
 
 /// Connects to our own cluster, without asking it anything.
@@ -96,6 +99,7 @@ pub async fn local(local: &Local) -> Result<Home, ClientError> {
     };
     let namespace = config.default_namespace.clone();
     let server = config.cluster_url.to_string();
+    let authority = config.root_cert.as_deref().and_then(expiry::to_pem);
     let client = build(config).map_err(|_| ClientError::Local {
         path: String::from("of the own cluster"),
         context: local.context.clone().unwrap_or_default(),
@@ -105,6 +109,7 @@ pub async fn local(local: &Local) -> Result<Home, ClientError> {
         api: Api::new(client, None),
         namespace,
         server,
+        authority,
     })
 }
 

@@ -36,6 +36,31 @@ pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
     decoded.ok().map(|ByteString(bytes)| bytes)
 }
 
+/// Certificates as PEM, in base64 once more, as kubeconfigs have them; `None`: there are none.
+pub(super) fn to_pem(certificates: &[Vec<u8>]) -> Option<String> {
+    let mut pem = String::new();
+    for der in certificates {
+        let body = encoded(der)?;
+        pem.push_str("-----BEGIN CERTIFICATE-----\n");
+        for line in body.as_bytes().chunks(64) {
+            pem.push_str(&String::from_utf8_lossy(line));
+            pem.push('\n');
+        }
+        pem.push_str("-----END CERTIFICATE-----\n");
+    }
+    if pem.is_empty() {
+        None
+    } else {
+        encoded(pem.as_bytes())
+    }
+}
+
+/// Bytes as base64, by the same type.
+pub(super) fn encoded(bytes: &[u8]) -> Option<String> {
+    let value = serde_json::to_value(ByteString(bytes.to_vec())).ok()?;
+    value.as_str().map(str::to_owned)
+}
+
 /// Certificate, TBSCertificate, then by position: an optional version `[0]`, serial, algorithm, issuer, validity.
 fn not_after(der: &[u8]) -> Option<i64> {
     let (_, certificate, _) = element(der)?;

@@ -36,9 +36,11 @@ pub(super) enum Reply {
 /// One request as it came.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
+    pub(super) method: String,
     pub(super) path: String,
     pub(super) authorization: String,
     pub(super) accept: String,
+    pub(super) body: String,
 }
 
 #[derive(Default)]
@@ -170,7 +172,7 @@ impl Fake {
         request: Request<Body>,
     ) -> Result<Response<UnsyncBoxBody<Bytes, Infallible>>, Box<dyn std::error::Error + Send + Sync>>
     {
-        let (head, _) = request.into_parts();
+        let (head, body) = request.into_parts();
         let header = |name: &str| {
             let value = head.headers.get(name);
             value
@@ -178,10 +180,13 @@ impl Fake {
                 .unwrap_or_default()
                 .to_owned()
         };
+        let body = body.collect_bytes().await?;
         let asked = Asked {
+            method: head.method.to_string(),
             path: head.uri.to_string(),
             authorization: header("authorization"),
             accept: header("accept"),
+            body: String::from_utf8_lossy(&body).into_owned(),
         };
         let reply = self.held().reply(asked);
         self.changed.notify_waiters();

@@ -1,4 +1,7 @@
-//! The command line: `run`, `demo`, `config`. It must not do what they do.
+//! The command line: `run`, `clusters`, `create-remote-secret`, `demo`, `config`. It must not do what they do.
+
+mod clusters;
+mod remote_secret;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -49,6 +52,10 @@ enum Command {
         #[arg(long)]
         no_tty: bool,
     },
+    /// Lists the clusters that a running gateway knows, and what is wrong with them.
+    Clusters(clusters::Options),
+    /// Prints a Secret by which other clusters find this one; applies an account that may read what they need.
+    CreateRemoteSecret(remote_secret::Options),
     /// Checks configuration files and describes them.
     Config {
         #[command(subcommand)]
@@ -76,6 +83,8 @@ pub fn main() -> ExitCode {
             duration: duration.map(Duration::from_secs),
             tty: !no_tty,
         }),
+        Command::Clusters(options) => clusters::run(&options),
+        Command::CreateRemoteSecret(options) => remote_secret::run(options),
         Command::Config {
             command: ConfigCommand::Schema,
         } => schema(),

@@ -60,3 +60,16 @@ fn a_token_says_when_it_ends() {
         assert_eq!(of_token(wrong), None, "{wrong}");
     }
 }
+
+#[test]
+fn certificates_go_to_pem_and_back() {
+    assert_eq!(to_pem(&[]), None);
+    let body: String = CERTIFICATE
+        .lines()
+        .filter(|line| !line.starts_with('-'))
+        .collect();
+    let der = base64(&body).expect("base64");
+    let twice = to_pem(&[der.clone(), der]).expect("two certificates");
+    let pem = String::from_utf8(base64(&twice).expect("base64")).expect("text");
+    assert_eq!(pem, CERTIFICATE.repeat(2));
+}

@@ -57,6 +57,7 @@ impl Rig {
             api: own.api(),
             namespace: "default".into(),
             server: "https://ap".into(),
+            authority: None,
         };
         let source = start_with(home, settings, connect)
             .await

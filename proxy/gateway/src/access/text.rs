@@ -15,7 +15,7 @@ pub(crate) fn line(report: &Report) -> String {
     } else {
         "-"
     };
-    let chosen = report.chosen().or(report.attempts.last());
+    let chosen = report.chosen().or_else(|| report.attempts.last());
     let upstream = chosen.map_or_else(|| "-".to_owned(), |attempt| attempt.address.to_string());
     let cluster = report.route.as_ref().map_or("-", |route| &route.name);
     let sni = report.name.as_deref().unwrap_or("-");

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -79,7 +79,7 @@ impl Writer {
     }
 }
 
-fn write_all(messages: &Receiver<Message>, mut sink: Sink, path: &PathBuf, counts: &Counts) {
+fn write_all(messages: &Receiver<Message>, mut sink: Sink, path: &Path, counts: &Counts) {
     let mut batch = String::new();
     let mut lines = 0;
     while let Ok(first) = messages.recv() {

@@ -1,0 +1,192 @@
+//! `causeway clusters`: what a running gateway says of its clusters, as a table.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use discovery::kubernetes::status::now;
+use serde_json::Value;
+
+/// How long the gateway may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Bytes of an answer that are read.
+const ANSWER: u64 = 64 << 20;
+
+/// Which gateway.
+#[derive(Args)]
+pub(super) struct Options {
+    /// The gateway's admin address.
+    #[arg(long, default_value = "127.0.0.1:15000")]
+    admin: SocketAddr,
+}
+
+/// Runs it.
+pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let status = get(options.admin, "/source")
+        .with_context(|| format!("no answer from the admin API on {}", options.admin))?;
+    if status.get("clusters").is_none() {
+        bail!("this gateway has a file as its source, and knows of no clusters by themselves");
+    }
+    print!("{}", table(&status, now()));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn get(address: SocketAddr, path: &str) -> anyhow::Result<Value> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    // HTTP/1.0: the answer comes in one piece and ends with the connection.
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.take(ANSWER).read_to_end(&mut answer)?;
+    let text = String::from_utf8(answer)?;
+    let (head, body) = text.split_once("\r\n\r\n").context("this is not HTTP")?;
+    let status = head.lines().next().unwrap_or_default();
+    if !status.contains(" 200 ") {
+        bail!("{status}: {body}");
+    }
+    Ok(serde_json::from_str(body)?)
+}
+
+/// Clusters by line, then what is wrong.
+fn table(status: &Value, now: i64) -> String {
+    let mut rows = vec![
+        [
+            "CLUSTER",
+            "STATE",
+            "AGE",
+            "OBJECTS",
+            "ENDPOINTS",
+            "CREDENTIAL",
+            "SECRET",
+        ]
+        .map(String::from),
+    ];
+    let mut notes = String::new();
+    for (id, cluster) in status["clusters"].as_object().into_iter().flatten() {
+        let word = |key: &str| cluster[key].as_str().unwrap_or("-").to_owned();
+        let since = |key: &str| {
+            cluster[key]
+                .as_i64()
+                .map_or_else(|| "-".into(), |at| span(now - at))
+        };
+        let objects = cluster["objects"].as_object();
+        let objects: u64 = objects.map_or(0, |all| all.values().filter_map(Value::as_u64).sum());
+        let secret = &cluster["secret"];
+        let secret = match (secret["namespace"].as_str(), secret["name"].as_str()) {
+            (Some(namespace), Some(name)) => format!("{namespace}/{name}"),
+            _ if cluster["own"] == true => "(own cluster)".into(),
+            _ => "-".into(),
+        };
+        let credential = match cluster["credentialEndsAt"].as_i64() {
+            Some(end) if end <= now => "ended".into(),
+            Some(end) => format!("{} left", span(end - now)),
+            None => "-".into(),
+        };
+        rows.push([
+            id.clone(),
+            word("state"),
+            since("heardAt"),
+            objects.to_string(),
+            cluster["endpoints"].to_string(),
+            credential,
+            secret,
+        ]);
+        let error = &cluster["lastError"];
+        if let (Some(message), Some(at)) = (error["message"].as_str(), error["at"].as_i64()) {
+            notes.push_str(&format!("{id}: for {}: {message}\n", span(now - at)));
+        }
+        if let Some(pending) = cluster["pending"].as_str() {
+            notes.push_str(&format!("{id}: {pending}\n"));
+        }
+    }
+    for (namespace, secrets) in status["secrets"].as_object().into_iter().flatten() {
+        if let Some(error) = secrets["lastError"].as_str() {
+            notes.push_str(&format!("Secrets of namespace {namespace}: {error}\n"));
+        }
+    }
+    for shadowed in status["shadowed"].as_array().into_iter().flatten() {
+        let secret = |key: &str| {
+            let name = |part: &str| shadowed[key][part].as_str().unwrap_or_default();
+            format!("{}/{}", name("namespace"), name("name"))
+        };
+        let id = shadowed["id"].as_str().unwrap_or_default();
+        notes.push_str(&format!(
+            "{id}: Secret {} is not used, as {} came first\n",
+            secret("secret"),
+            secret("owner")
+        ));
+    }
+    for finding in status["findings"].as_array().into_iter().flatten() {
+        notes.push_str(finding["message"].as_str().unwrap_or_default());
+        notes.push('\n');
+    }
+    let mut text = columns(&rows);
+    if !notes.is_empty() {
+        text.push('\n');
+        text.push_str(&notes);
+    }
+    text
+}
+
+fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            line.push_str(&format!("{cell:<width$}  ", width = width(column)));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Seconds, roughly.
+fn span(seconds: i64) -> String {
+    match seconds {
+        ..0 => "0s".into(),
+        0..120 => format!("{seconds}s"),
+        120..7_200 => format!("{}m", seconds / 60),
+        7_200..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn clusters_stand_in_lines_with_what_is_wrong_below() {
+        let status = json!({
+            "clusters": {
+                "ap": {"state": "synced", "own": true, "heardAt": 990, "objects": {"Service": 3, "Pod": 4}, "endpoints": 5},
+                "eu": {"state": "stale", "own": false, "heardAt": 100, "objects": {}, "endpoints": 12,
+                    "secret": {"namespace": "istio-system", "name": "s"}, "credentialEndsAt": 1_000 + 86_400,
+                    "lastError": {"message": "Service: refused", "at": 700}, "pending": "a newer one"},
+            },
+            "secrets": {"elsewhere": {"lastError": "there is no such namespace"}},
+            "shadowed": [{"id": "eu", "secret": {"namespace": "b", "name": "t"}, "owner": {"namespace": "a", "name": "s"}}],
+            "findings": [{"message": "network n9 has no gateway"}],
+        });
+        let expected = "\
+CLUSTER  STATE   AGE  OBJECTS  ENDPOINTS  CREDENTIAL  SECRET
+ap       synced  10s  7        5          -           (own cluster)
+eu       stale   15m  0        12         24h left    istio-system/s
+
+eu: for 5m: Service: refused
+eu: a newer one
+Secrets of namespace elsewhere: there is no such namespace
+eu: Secret b/t is not used, as a/s came first
+network n9 has no gateway
+";
+        assert_eq!(table(&status, 1_000), expected);
+    }
+}
