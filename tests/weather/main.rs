@@ -3,6 +3,7 @@
 
 mod crowds;
 mod descriptors;
+mod hostile;
 mod vanished;
 
 /// Held by the story that runs.
