@@ -9,7 +9,7 @@ define step
 	@start=$$SECONDS; $(2) || exit $$?; echo "== $(1): $$((SECONDS - start)) s"
 endef
 
-.PHONY: all lint test fuzz demo dist bench clean
+.PHONY: all lint tools test fuzz demo dist bench clean
 
 all: lint test
 
@@ -18,7 +18,15 @@ lint:
 	$(call step,clippy,$(CARGO) clippy --workspace --all-targets --locked -- -D warnings)
 	$(call step,docs,RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --document-private-items)
 
-test:
+# What the tests use beside the toolchain: promtool and a Prometheus. Without them two tests say that they are skipped.
+tools:
+	@command -v promtool >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  { echo "== installing the package prometheus"; apt-get update -qq; \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus >/dev/null; } || \
+	  echo "== promtool is not installed, and this may not install it: its tests will be skipped"; }
+
+test: tools
 	$(call step,build of the tests,$(CARGO) test --workspace --locked --no-run)
 	$(call step,tests,$(CARGO) test --workspace --locked)
 

@@ -39,7 +39,7 @@ pub struct Flows {
 
 impl Flows {
     /// The flow of this origin with these flags. No lock; allocates only the first time that the two are seen.
-    pub(crate) fn of(&self, origin: Option<&Arc<Origin>>, flags: &'static str) -> Arc<Flow> {
+    pub fn of(&self, origin: Option<&Arc<Origin>>, flags: &'static str) -> Arc<Flow> {
         if let Some(entries) = &*self.entries.load()
             && let Some(entry) = entries.iter().find(|entry| entry.is_of(origin, flags))
         {

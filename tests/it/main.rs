@@ -5,6 +5,7 @@ mod closing;
 mod dialling;
 mod http;
 mod layering;
+mod metrics;
 mod reasons;
 mod restart;
 mod routing;

@@ -11,6 +11,7 @@ use crate::access;
 use crate::config::Gateway;
 use crate::drain::{self, Phase};
 use crate::http::{self, Server};
+use crate::metrics::{EndpointCounts, Myself};
 use crate::ready::Ready;
 use crate::source::Source;
 
@@ -27,6 +28,8 @@ pub(crate) struct State {
     pub(crate) source: Source,
     pub(crate) access: access::Log,
     pub(crate) phase: Phase,
+    pub(crate) myself: Myself,
+    pub(crate) endpoint_counts: EndpointCounts,
     pub(crate) ready: Ready,
     pub(crate) addresses: Addresses,
 }
@@ -57,6 +60,7 @@ impl App {
         let stats = http::bind(config.stats.address).await.context("stats")?;
         let probe = http::bind(config.ready.address).await.context("ready")?;
         let source = Source::start(&config, &ready).await?;
+        let myself = source.myself(&config);
         let mut to_proxy = config.to_proxy();
         to_proxy.viewpoint = source.viewpoint(to_proxy.viewpoint);
         let proxy = Proxy::start(to_proxy, source.snapshots().clone())?;
@@ -77,6 +81,8 @@ impl App {
             source,
             access,
             phase: Phase::default(),
+            myself,
+            endpoint_counts: EndpointCounts::default(),
             ready,
             addresses,
         });

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::config::Gateway;
+use crate::metrics::Myself;
 use crate::ready::Ready;
 
 /// A source that is followed; dropping it ends that.
@@ -54,6 +55,30 @@ impl Source {
             Self::Kubernetes(source) => serde_json::to_value(&*source.status.borrow()),
         };
         status.unwrap_or_default()
+    }
+
+    /// Who the gateway is in metrics. Labels name it as they name a workload for Istio.
+    pub(crate) fn myself(&self, config: &Gateway) -> Myself {
+        let (cluster, namespace, workload, labels) = match self {
+            Self::File(_) => {
+                let labels = config.labels.iter();
+                let labels =
+                    labels.map(|(key, value)| (key.as_str().into(), value.as_str().into()));
+                let (cluster, namespace) = (&config.cluster, &config.namespace);
+                (cluster, namespace, &config.workload, labels.collect())
+            }
+            Self::Kubernetes(source) => {
+                let me = &source.me;
+                let (cluster, namespace) = (&me.cluster.value, &me.namespace.value);
+                (
+                    cluster,
+                    namespace,
+                    &me.workload.value,
+                    me.labels.value.clone(),
+                )
+            }
+        };
+        Myself::new(cluster, namespace, workload, &labels)
     }
 
     /// Who the gateway is, where that was found out; what configuration says is the same or comes first.
