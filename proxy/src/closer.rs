@@ -14,7 +14,7 @@ const SLOW_ROUND: Duration = Duration::from_secs(5);
 /// Length of a round while some are: no byte for this long either way is a quiet moment (design section 5).
 const QUICK_ROUND: Duration = Duration::from_millis(200);
 
-/// A connection whose client spoke last may wait for an answer. It counts as quiet only after three quarters of the window
+/// A connection whose client spoke last may wait for an answer. It counts as quiet only after nine tenths of the window
 /// without a byte, so that a request is lost to a drain only if it would hardly have ended before it; and after this long
 /// whatever the window.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -179,7 +179,7 @@ fn is_quiet(conn: &Conn, rounds: u8, window: Duration) -> bool {
     if rounds == 0 || conn.holds_bytes.get() {
         return false;
     }
-    conn.answered.get() || QUICK_ROUND * u32::from(rounds) >= (window / 4 * 3).min(PATIENCE)
+    conn.answered.get() || QUICK_ROUND * u32::from(rounds) >= (window / 10 * 9).min(PATIENCE)
 }
 
 /// A tenth more or less, by the connection's number: those that began together shall not end together.

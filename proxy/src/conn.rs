@@ -205,7 +205,7 @@ async fn relay(worker: &Rc<Worker>, conn: &Rc<Conn>, client: Client, opened: Ope
 fn closed(conn: &Conn, end: End) -> Close {
     let answered = conn.traffic.received.get() > 0;
     let (reason, blame) = match end {
-        _ if conn.gateway_alert.get() => (Reason::GatewayAlert, Blame::Upstream),
+        _ if conn.gateway_alert.get().is_some() => (Reason::GatewayAlert, Blame::Upstream),
         End::Done if !answered => (Reason::Unanswered, Blame::Upstream),
         End::Done => (Reason::Done, Blame::Nobody),
         End::ClientReset if !answered => (Reason::Unanswered, Blame::Upstream),

@@ -108,7 +108,11 @@ impl Dial {
     pub(crate) fn closed_early(&mut self, worker: &Worker, conn: &Conn, attempt: Attempt) {
         attempt.note(worker, conn, Outcome::ClosedEarly);
         self.suspects.push(attempt.choice);
-        self.failure = Some(Reason::UpstreamClosedEarly);
+        let reason = match conn.gateway_alert.get() {
+            Some(_) => Reason::GatewayAlert,
+            None => Reason::UpstreamClosedEarly,
+        };
+        self.failure = Some(reason);
     }
 
     /// An endpoint answered the hello, so those that closed on it are to blame; a hostile hello ejects nobody.
@@ -233,7 +237,7 @@ impl Dial {
             Reason::NoEndpoint => (Stage::Pick, Blame::Upstream),
             Reason::Overloaded => (Stage::Pick, Blame::Gateway),
             Reason::DialUnable => (Stage::Dial, Blame::Gateway),
-            Reason::UpstreamClosedEarly => (Stage::Answer, Blame::Upstream),
+            Reason::UpstreamClosedEarly | Reason::GatewayAlert => (Stage::Answer, Blame::Upstream),
             _ => (Stage::Dial, Blame::Upstream),
         };
         conn.enter(stage);

@@ -111,14 +111,14 @@ fn only_quiet_moments_are_taken() {
     let asks = conn(4);
     asks.answered.set(false);
     assert_eq!(
-        closer.judge(&asks, 74, late),
+        closer.judge(&asks, 89, late),
         None,
         "it waits for an answer"
     );
     assert_eq!(
-        closer.judge(&asks, 75, late),
+        closer.judge(&asks, 90, late),
         Some(Reason::Drained),
-        "three quarters of the window"
+        "nine tenths of the window"
     );
     assert_eq!(closer.judge(&conn(5), 1, late), Some(Reason::Drained));
 }

@@ -22,6 +22,9 @@ const READ: usize = 16 << 10;
 /// `ContentType.alert`, RFC 8446 section 5.1.
 const ALERT: u8 = 0x15;
 
+/// `AlertDescription.internal_error`, RFC 8446 section 6: for an alert that is cut.
+const INTERNAL_ERROR: u8 = 80;
+
 /// What became of a hello that was sent.
 #[derive(Debug)]
 pub(super) enum Answer {
@@ -44,6 +47,7 @@ pub(super) async fn await_answer(
     replay: bool,
 ) -> Result<Answer, Close> {
     worker.wake_at(conn, worker.now().after(worker.config().timeouts.dial));
+    conn.gateway_alert.set(None);
     poll_fn(|cx| {
         if let Some(reason) = conn.asked_to_stop() {
             return Poll::Ready(Err(conn.close(reason, Blame::Gateway)));
@@ -85,10 +89,12 @@ fn poll_answer(
         read?;
         let bytes = buffer.filled();
         let alert = attempt.choice.gateway && bytes.first() == Some(&ALERT);
+        // The record's header has five bytes, the alert's level one (RFC 8446 sections 5.1 and 6).
+        let description = bytes.get(6).copied().unwrap_or(INTERNAL_ERROR);
+        conn.gateway_alert.set(alert.then_some(description));
         if bytes.is_empty() || (alert && replay) {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
-        conn.gateway_alert.set(alert);
         let taken = client.try_write(bytes).unwrap_or(0);
         let before = conn.moved();
         let received = before.1 + u64::try_from(taken).unwrap_or(0);

@@ -35,8 +35,8 @@ pub(crate) struct Conn {
     pub(crate) held: RefCell<Vec<u8>>,
     /// Whether the upstream's keepalive is set.
     pub(crate) settled: Cell<bool>,
-    /// Whether the last answer that was passed on was another gateway's TLS alert.
-    pub(crate) gateway_alert: Cell<bool>,
+    /// The description of the TLS alert that another network's gateway answered the latest hello with.
+    pub(crate) gateway_alert: Cell<Option<u8>>,
     /// Whether the upstream spoke last: then nobody waits for an answer, as far as we can see.
     pub(crate) answered: Cell<bool>,
     /// Whether the relay holds bytes that one side has yet to take.
@@ -83,7 +83,7 @@ impl Conn {
             traffic: Traffic::default(),
             held: RefCell::default(),
             settled: Cell::new(false),
-            gateway_alert: Cell::new(false),
+            gateway_alert: Cell::new(None),
             answered: Cell::new(false),
             holds_bytes: Cell::new(false),
             alpn: Cell::default(),

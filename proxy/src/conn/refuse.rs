@@ -44,8 +44,13 @@ pub(super) async fn refuse(
     let Ok(socket) = client.register() else {
         return;
     };
-    if let Some(alert) = alert(reason) {
-        let _ = SockRef::from(socket).send(&record(alert));
+    // What another network's gateway said is passed on, also where its endpoint could have been replaced and none was left.
+    let passed_on = conn
+        .gateway_alert
+        .get()
+        .filter(|_| reason == Reason::GatewayAlert);
+    if let Some(description) = passed_on.or_else(|| alert(reason).map(|alert| alert as u8)) {
+        let _ = SockRef::from(socket).send(&record(description));
     }
     if SockRef::from(socket).shutdown(Shutdown::Write).is_ok() {
         discard(worker, conn, socket).await;
@@ -61,13 +66,13 @@ pub(crate) fn turn_away_at_once(mut socket: &StdTcpStream) {
             break;
         }
     }
-    let _ = SockRef::from(socket).send(&record(Alert::InternalError));
+    let _ = SockRef::from(socket).send(&record(Alert::InternalError as u8));
     let _ = socket.shutdown(Shutdown::Write);
 }
 
 /// A fatal alert, protocol version 3.3 as every version of TLS accepts it.
-const fn record(alert: Alert) -> [u8; 7] {
-    [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, alert as u8]
+const fn record(description: u8) -> [u8; 7] {
+    [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, description]
 }
 
 /// A client that is gone, or that has not spoken, is told nothing.

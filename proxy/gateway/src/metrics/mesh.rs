@@ -25,8 +25,10 @@ pub(crate) struct EndpointCounts(Mutex<Option<Counted>>);
 struct Counted {
     snapshot: Arc<Snapshot>,
     first_seen: Instant,
-    places: Arc<BTreeMap<(ClusterId, NetworkId), Counts>>,
+    places: Arc<Places>,
 }
+
+type Places = BTreeMap<(ClusterId, NetworkId), Counts>;
 
 /// Registers all of it.
 ///
@@ -89,7 +91,7 @@ pub(super) fn register(registry: &Registry, state: &State) -> prometheus::Result
 
 impl EndpointCounts {
     /// The counts of this snapshot by cluster and network, and for how long it has been known here, in seconds.
-    fn of(&self, snapshot: &Arc<Snapshot>) -> (Arc<BTreeMap<(ClusterId, NetworkId), Counts>>, f64) {
+    fn of(&self, snapshot: &Arc<Snapshot>) -> (Arc<Places>, f64) {
         let mut counted = self.0.lock();
         let same = |known: &&mut Counted| Arc::ptr_eq(&known.snapshot, snapshot);
         let known = match counted.as_mut().filter(same) {
@@ -107,8 +109,8 @@ impl EndpointCounts {
     }
 }
 
-fn count(snapshot: &Snapshot) -> BTreeMap<(ClusterId, NetworkId), Counts> {
-    let mut places: BTreeMap<(ClusterId, NetworkId), Counts> = BTreeMap::new();
+fn count(snapshot: &Snapshot) -> Places {
+    let mut places = Places::new();
     for service in snapshot.services.iter() {
         // Endpoints of one place stand together, so the map is seldom asked.
         let mut run: Option<(&Arc<Origin>, Counts)> = None;
