@@ -60,8 +60,8 @@ impl Proxy {
         let clock = Clock::start();
         let own = bound.iter().map(|b| b.address).collect();
         let (mut control, tables) = Control::new(&config, own, clock);
-        // What is known already is in force before the first client is taken.
-        control.apply(&snapshots.borrow().clone(), clock.now());
+        // Before anybody is accepted: an empty table would refuse names that are known.
+        control.apply(&snapshots.borrow(), clock.now());
         let (outboxes, inboxes): (Vec<_>, Vec<_>) =
             (0..workers).map(|_| unbounded_channel()).unzip();
         let (reporter, reports) = mpsc::channel(WAITING);
