@@ -110,7 +110,7 @@ impl RouteTable {
         mesh.chain(rules.flat_map(|rule| rule.to.iter().map(|(_, route)| route)))
     }
 
-    /// The exact name, then the longest suffix.
+    /// The exact name, then the longest suffix, then a rule for every name.
     fn find_plain(&self, port: u16, name: &str) -> Result<&Arc<Route>, Reason> {
         let rule = |name: &str| {
             let rules = self.passthrough.get(name)?.iter();
@@ -133,6 +133,9 @@ impl RouteTable {
             if let Some(rule) = rule(pattern) {
                 return rule.choose().ok_or(Reason::NoEndpoint);
             }
+        }
+        if let Some(rule) = rule("*") {
+            return rule.choose().ok_or(Reason::NoEndpoint);
         }
         Err(Reason::UnknownService)
     }

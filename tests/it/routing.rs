@@ -260,7 +260,7 @@ async fn passthrough_routes_plain_names() {
             weight: 1,
         }],
     }];
-    mesh.publish_all(vec![service], &[], &routes).await;
+    mesh.publish_all(vec![service.clone()], &[], &routes).await;
     let mut outcomes = HashMap::new();
     for name in [
         "exact.example",
@@ -282,6 +282,30 @@ async fn passthrough_routes_plain_names() {
             ("other.example", false),
         ])
     );
+    // A rule for every name is asked last.
+    let mut every = routes[0].clone();
+    every.hosts = vec!["*".into()];
+    let backend = mesh.backend("there").await;
+    let other = Hostname::parse("other.default.svc.cluster.local").expect("a host name");
+    every.to[0].host = other.clone();
+    let elsewhere = model::Service {
+        host: other,
+        ..hello_service(vec![model::Endpoint {
+            tls: model::TlsMode::Disabled,
+            ..endpoint(backend.address(), HERE)
+        }])
+    };
+    let [route] = routes;
+    mesh.publish_all(vec![service, elsewhere], &[], &[route, every])
+        .await;
+    for (name, expected) in [("a.wild.example", "here"), ("wild.example", "there")] {
+        let client = mesh.client(Role::Passthrough).named(name).expect("a name");
+        assert_eq!(
+            client.ask().await.expect("an answer").who,
+            expected,
+            "{name}"
+        );
+    }
     // An endpoint without the mesh's TLS is none for mesh listeners.
     let refused = mesh
         .client(Role::Inbound)

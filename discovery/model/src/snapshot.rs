@@ -24,7 +24,8 @@ pub struct Snapshot {
 /// Plain server names that a passthrough listener routes (Istio's PASSTHROUGH Gateway with a VirtualService).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PassthroughRoute {
-    /// Exact names, or `*.suffix`, which matches one or more labels before the suffix.
+    /// Exact names, `*.suffix`, which matches one or more labels before the suffix, or `*`, which matches every name that
+    /// no other route of its port does (Istio's sample `expose-istiod.yaml` needs it). There is none unless someone asks.
     pub hosts: Vec<Arc<str>>,
     /// The listener's port it applies to; `None`: every passthrough listener.
     #[serde(default)]

@@ -322,6 +322,10 @@ impl Converter<'_> {
     ) -> Result<PassthroughRoute, FileError> {
         let mut hosts = Vec::new();
         for host in &route.hosts {
+            if host.value == "*" {
+                hosts.push("*".into());
+                continue;
+            }
             let plain = Spanned::new(
                 host.value
                     .strip_prefix("*.")

@@ -243,7 +243,7 @@ pub struct OutlierFile {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PassthroughFile {
-    /// Exact names, or `*.suffix`.
+    /// Exact names, `*.suffix`, or `*` for every name that no other route has.
     #[schemars(with = "Vec<String>")]
     pub hosts: Vec<Spanned<String>>,
     /// Port of the listener it applies to; every passthrough listener's by default.

@@ -21,6 +21,7 @@ mod ports;
 mod publish;
 mod selection;
 mod service;
+mod tally;
 mod touched;
 mod traits;
 mod world;

@@ -1,6 +1,6 @@
 //! One cluster's facts, small, and which services a change of them touches. It must not derive anything.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,13 +10,16 @@ use super::pool::Pool;
 use super::touched::Touch;
 use super::traits::{Traits, traits};
 use crate::kubernetes::facts::{
-    Fact, Key, Kind, NamespaceFact, NodeFact, PodFact, ServiceFact, SliceEndpoint, SliceFact,
+    Fact, Key, Kind, NamespaceFact, NodeFact, PodFact, ServiceFact, ServiceGateway, SliceEndpoint,
+    SliceFact,
 };
 
 /// What is known of a cluster.
 #[derive(Debug, Default)]
 pub(super) struct ClusterFacts {
     services: BTreeMap<Key, Named>,
+    /// The Services that declare a network's gateway.
+    gateways: BTreeSet<Key>,
     /// The Service that each slice was counted for.
     owners: HashMap<Key, Arc<str>>,
     pods: HashMap<Key, Arc<Traits>>,
@@ -41,6 +44,14 @@ impl ClusterFacts {
 
     pub(super) fn service(&self, key: &Key) -> Option<&ServiceFact> {
         self.services.get(key)?.service.as_ref()
+    }
+
+    /// The Services that declare a network's gateway.
+    pub(super) fn gateways(&self) -> impl Iterator<Item = (&Key, &ServiceGateway)> {
+        self.gateways.iter().filter_map(|key| {
+            let gateway = self.service(key)?.gateway.as_deref()?;
+            Some((key, gateway))
+        })
     }
 
     pub(super) fn services(&self) -> impl Iterator<Item = (&Key, &Named)> {
@@ -150,6 +161,10 @@ impl ClusterFacts {
             touch.networks();
         }
         touch.all_endpoints(&key);
+        match fact.gateway {
+            Some(_) => self.gateways.insert(key),
+            None => self.gateways.remove(&key),
+        };
         named.service = Some(fact);
     }
 
@@ -160,6 +175,7 @@ impl ClusterFacts {
         if let Some(gone) = named.service.take() {
             touch.all_endpoints(key);
             if gone.gateway.is_some() {
+                self.gateways.remove(key);
                 touch.networks();
             }
         }

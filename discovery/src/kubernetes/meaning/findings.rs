@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::World;
 use super::endpoints::View;
 use super::networks;
+use super::ports::Mismatch;
 
 /// One thing that people should know of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -174,7 +175,7 @@ fn network(view: &View, found: &mut Vec<Finding>) {
 
 fn gateways(world: &World, view: &View, found: &mut Vec<Finding>) {
     let cluster = view.cluster;
-    for (key, gateway) in networks::all_declared(view) {
+    for (key, gateway) in view.facts.gateways() {
         let network = &gateway.network;
         let mut add = |kind, message| found.push(finding(kind, cluster, key, 1, message));
         if !networks::may_declare(view, network) {
@@ -218,21 +219,15 @@ fn gateways(world: &World, view: &View, found: &mut Vec<Finding>) {
     }
 }
 
-/// Looks at every endpoint of the snapshot.
 fn endpoints(world: &World, found: &mut Vec<Finding>) {
     let mut homeless: BTreeMap<&ClusterId, usize> = BTreeMap::new();
     let mut remote: BTreeMap<(&NetworkId, &ClusterId), usize> = BTreeMap::new();
-    for service in world.snapshot.services.iter() {
-        for endpoint in service.endpoints.iter() {
-            let origin = &*endpoint.origin;
-            if origin.locality.region.is_empty() {
-                *homeless.entry(&origin.cluster).or_default() += 1;
-            }
-            if origin.network != world.me.network {
-                *remote
-                    .entry((&origin.network, &origin.cluster))
-                    .or_default() += 1;
-            }
+    for (group, count) in world.tally.groups() {
+        if !group.has_region {
+            *homeless.entry(&group.cluster).or_default() += count;
+        }
+        if group.network != world.me.network {
+            *remote.entry((&group.network, &group.cluster)).or_default() += count;
         }
     }
     for (cluster, count) in homeless {
@@ -269,32 +264,27 @@ fn endpoints(world: &World, found: &mut Vec<Finding>) {
     }
 }
 
-/// Ports of one number that other clusters call otherwise: endpoints join by name, so theirs are missing there.
 fn port_names(world: &World, found: &mut Vec<Finding>) {
-    for service in world.snapshot.services.iter() {
-        let Some(key) = super::hosts::key_of(&service.host, &world.rules.domain) else {
-            continue;
-        };
-        for view in &world.views() {
-            let Some(theirs) = view.facts.service(&key) else {
-                continue;
-            };
-            for port in &theirs.ports {
-                let known = service
-                    .ports
-                    .iter()
-                    .find(|known| known.number == port.number);
-                let Some(known) = known.filter(|known| known.name != port.name) else {
-                    continue;
-                };
-                let message = format!(
-                    "cluster {} calls port {} of {} '{}', but the first cluster that has it calls it '{}'; endpoints join by \
-                     the port's name, so those of that cluster are not used for it; give the port one name everywhere",
-                    view.cluster, port.number, service.host, port.name, known.name
-                );
-                let kind = FindingKind::PortMismatch;
-                found.push(finding(kind, view.cluster, &service.host, 1, message));
-            }
+    for (host, mismatches) in &world.mismatches {
+        for Mismatch {
+            cluster,
+            number,
+            theirs,
+            first,
+        } in mismatches
+        {
+            let message = format!(
+                "cluster {cluster} calls port {number} of {host} '{theirs}', but the first cluster that has it calls it \
+                 '{first}'; endpoints join by the port's name, so those of that cluster are not used for it; give the port \
+                 one name everywhere"
+            );
+            found.push(finding(
+                FindingKind::PortMismatch,
+                cluster,
+                host,
+                1,
+                message,
+            ));
         }
     }
 }

@@ -18,19 +18,8 @@ type Addresses = BTreeMap<SocketAddr, Option<Arc<str>>>;
 pub(super) fn declared<'a>(
     view: &'a View<'a>,
 ) -> impl Iterator<Item = (&'a Key, &'a ServiceGateway)> + 'a {
-    let gateways = all_declared(view);
+    let gateways = view.facts.gateways();
     gateways.filter(|(_, gateway)| may_declare(view, &gateway.network))
-}
-
-/// All gateways that a cluster declares.
-pub(super) fn all_declared<'a>(
-    view: &'a View<'a>,
-) -> impl Iterator<Item = (&'a Key, &'a ServiceGateway)> + 'a {
-    let services = view.facts.services();
-    services.filter_map(|(key, named)| {
-        let gateway = named.service.as_ref()?.gateway.as_deref()?;
-        Some((key, gateway))
-    })
 }
 
 /// Whether a cluster's gateways of a network count.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use model::{Chunked, Destination, Hostname, PassthroughRoute, Service, Snapshot};
 
 use super::exposure::Exposure;
-use super::service::Known;
+use super::service::{Derived, Known};
 use super::touched::{Parts, Touched};
 use super::{World, networks};
 
@@ -76,7 +76,6 @@ impl World {
 
     fn changed(&mut self, touched: &HashMap<Hostname, Parts>) -> Vec<Changed> {
         let mut pool = std::mem::take(&mut self.pool);
-        let mut demands = std::mem::take(&mut self.demands);
         let known = Known {
             me: &self.me,
             rules: &self.rules,
@@ -85,30 +84,40 @@ impl World {
             exposure: &self.exposure,
             views: &self.views(),
         };
+        let derive = |(host, parts)| {
+            let before = self.snapshot.service(host).zip(self.demands.get(host));
+            (host.clone(), known.service(host, parts, before, &mut pool))
+        };
+        let derived: Vec<_> = touched.iter().map(derive).collect();
+        self.pool = pool;
         let mut changed = Vec::new();
-        for (host, parts) in touched {
-            let before = self.snapshot.service(host);
-            let asked = demands.get(host);
-            let after = known.service(host, parts, before.zip(asked), &mut pool);
-            let after = match after {
-                Some((after, demand)) => {
-                    if asked != Some(&demand) {
-                        demands.insert(host.clone(), demand);
-                    }
-                    Some(after)
-                }
-                None => {
-                    demands.remove(host);
-                    None
-                }
-            };
+        for (host, derived) in derived {
+            let after = self.remember(&host, derived);
+            let before = self.snapshot.service(&host);
             if before != after.as_ref() {
-                changed.push((host.clone(), after));
+                self.tally
+                    .replace(before.map(|one| &**one), after.as_deref());
+                changed.push((host, after));
             }
         }
-        self.pool = pool;
-        self.demands = demands;
         changed
+    }
+
+    /// Keeps what stands beside a service.
+    fn remember(&mut self, host: &Hostname, derived: Option<Derived>) -> Option<Arc<Service>> {
+        let Some(derived) = derived else {
+            self.demands.remove(host);
+            self.mismatches.remove(host);
+            return None;
+        };
+        if self.demands.get(host) != Some(&derived.demand) {
+            self.demands.insert(host.clone(), derived.demand);
+        }
+        match derived.mismatches.is_empty() {
+            true => self.mismatches.remove(host),
+            false => self.mismatches.insert(host.clone(), derived.mismatches),
+        };
+        Some(derived.service)
     }
 }
 

@@ -8,6 +8,7 @@ use super::endpoints::{Demand, View, unique};
 use super::entries::Resolved;
 use super::exposure::{Exposure, Reach};
 use super::pool::Pool;
+use super::ports::Mismatch;
 use super::selection::{Selected, select};
 use super::touched::{Parts, Which};
 use super::world::Istio;
@@ -25,6 +26,15 @@ pub(super) struct Known<'a> {
     pub(super) views: &'a [View<'a>],
 }
 
+/// A service, and what stands beside it.
+pub(super) struct Derived {
+    pub(super) service: Arc<Service>,
+    /// What it asks of its endpoints.
+    pub(super) demand: Demand,
+    /// Ports that clusters call differently.
+    pub(super) mismatches: Vec<Mismatch>,
+}
+
 /// What is known of one host.
 struct Sources<'a> {
     host: &'a Hostname,
@@ -36,15 +46,15 @@ struct Sources<'a> {
 }
 
 impl<'a> Known<'a> {
-    /// The service of a host, with what it asks of its endpoints; `None` if there is none that we expose. Endpoints that
-    /// were not touched are taken from `before`, as long as the same is asked of them.
+    /// The service of a host; `None` if there is none that we expose. Endpoints that were not touched are taken from
+    /// `before`, as long as the same is asked of them.
     pub(super) fn service(
         &self,
         host: &'a Hostname,
         parts: &Parts,
         before: Option<(&Arc<Service>, &Demand)>,
         pool: &mut Pool,
-    ) -> Option<(Arc<Service>, Demand)> {
+    ) -> Option<Derived> {
         let reach = self.exposure.reach(host);
         if reach == Reach::Hidden {
             return None;
@@ -80,14 +90,19 @@ impl<'a> Known<'a> {
                 }
             }
         };
+        let (ports, mismatches) = self.ports(&sources, &selected, reach);
         let service = Service {
             host: host.clone(),
-            ports: self.ports(&sources, &selected, reach),
+            ports,
             subsets: ruling.subsets,
             policy: ruling.policy,
             endpoints,
         };
-        Some((Arc::new(service), demand))
+        Some(Derived {
+            service: Arc::new(service),
+            demand,
+            mismatches,
+        })
     }
 
     /// `None`: there is nothing of that name inside the mesh, or the first Service of it may not be seen by us.
@@ -176,17 +191,28 @@ impl<'a> Known<'a> {
 
     /// The ports that have a name; those that clients are told to speak to without the mesh's mutual TLS have none, unless
     /// a plain name may lead there.
-    fn ports(&self, sources: &Sources, selected: &Selected, reach: Reach) -> Vec<Port> {
+    fn ports(
+        &self,
+        sources: &Sources,
+        selected: &Selected,
+        reach: Reach,
+    ) -> (Vec<Port>, Vec<Mismatch>) {
         let of_services = sources.services.iter();
-        let of_services = of_services.map(|(_, service)| service.ports.clone());
-        let of_entries = sources.entries.iter().map(|entry| entries::ports(entry));
-        let all: Vec<Vec<Port>> = of_services.chain(of_entries).collect();
-        let mut ports = ports::union(all.iter().map(Vec::as_slice));
+        let of_services = of_services.map(|(view, service)| (view.cluster, &service.ports[..]));
+        let of_entries: Vec<Vec<Port>> = sources
+            .entries
+            .iter()
+            .map(|entry| entries::ports(entry))
+            .collect();
+        let of_entries = of_entries
+            .iter()
+            .map(|ports| (&self.me.cluster, &ports[..]));
+        let (mut ports, mismatches) = ports::union(of_services.chain(of_entries));
         if reach == Reach::Mesh && !self.exposure.leads_plainly_to(sources.host) {
             let plain = policy::plain_ports(selected);
             ports.retain(|port| !plain.contains(&port.number));
         }
-        ports
+        (ports, mismatches)
     }
 }
 

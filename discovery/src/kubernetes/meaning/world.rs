@@ -11,7 +11,9 @@ use super::endpoints::{Demand, View};
 use super::entries::Resolved;
 use super::exposure::Exposure;
 use super::pool::Pool;
+use super::ports::Mismatch;
 use super::selection::rule_host;
+use super::tally::Tally;
 use super::touched::Touched;
 use super::{Finding, Me, Rules, Wants, entries, findings, hosts, networks};
 use crate::kubernetes::facts::{
@@ -32,6 +34,9 @@ pub struct World {
     pub(super) touched: Touched,
     /// What each service of the snapshot asked of its endpoints: with another demand they are all derived again.
     pub(super) demands: HashMap<Hostname, Demand>,
+    /// Services whose ports clusters call differently.
+    pub(super) mismatches: BTreeMap<Hostname, Vec<Mismatch>>,
+    pub(super) tally: Tally,
     pub(super) exposure: Exposure,
     pub(super) snapshot: Arc<Snapshot>,
 }
@@ -41,6 +46,8 @@ pub struct World {
 pub(super) struct Istio {
     pub(super) gateways: BTreeMap<Key, GatewayFact>,
     pub(super) rules: BTreeMap<Key, DestinationRuleFact>,
+    /// How many of the rules select Pods by label.
+    select_by_label: usize,
     pub(super) entries: BTreeMap<Key, ServiceEntryFact>,
     pub(super) virtual_services: BTreeMap<Key, VirtualServiceFact>,
 }
@@ -62,6 +69,8 @@ impl World {
                 ..Touched::default()
             },
             demands: HashMap::new(),
+            mismatches: BTreeMap::new(),
+            tally: Tally::default(),
             exposure: Exposure::default(),
             snapshot: Arc::default(),
         }
@@ -140,14 +149,13 @@ impl World {
         let view = View::new(&self.me, &self.rules, cluster, facts);
         let elsewhere =
             !view.is_own() && !view.network.is_empty() && view.network != self.me.network;
-        let by_label = self.istio.rules.values().flat_map(|rule| &rule.subsets);
         Wants {
-            pods: !elsewhere || by_label.into_iter().any(|subset| !subset.labels.is_empty()),
+            pods: !elsewhere || self.istio.select_by_label > 0,
             whole_nodes: networks::needs_nodes(&view),
         }
     }
 
-    /// What people should know of, sorted. Looks at everything, so it is not for every change.
+    /// What people should know of, sorted; of the snapshot last published.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
         findings::findings(self)
@@ -240,7 +248,11 @@ impl World {
             }
             Fact::DestinationRule(fact) => {
                 let host = rule_host(&fact, &self.rules);
+                let selects = usize::from(selects_by_label(&fact));
                 if let Some(before) = put(&mut self.istio.rules, fact.key.clone(), fact) {
+                    let selected = before.as_ref().is_some_and(selects_by_label);
+                    self.istio.select_by_label += selects;
+                    self.istio.select_by_label -= usize::from(selected);
                     let before = before.map(|before| rule_host(&before, &self.rules));
                     for host in before.into_iter().chain([host]) {
                         self.touch_covered(&host);
@@ -272,6 +284,7 @@ impl World {
             }
             Kind::DestinationRule => {
                 if let Some(gone) = self.istio.rules.remove(key) {
+                    self.istio.select_by_label -= usize::from(selects_by_label(&gone));
                     self.touch_covered(&rule_host(&gone, &self.rules));
                 }
             }
@@ -319,6 +332,11 @@ impl Istio {
             Kind::Service | Kind::Slice | Kind::Pod | Kind::Node | Kind::Namespace => Vec::new(),
         }
     }
+}
+
+/// Whether a rule has subsets that select Pods by label.
+fn selects_by_label(rule: &DestinationRuleFact) -> bool {
+    rule.subsets.iter().any(|subset| !subset.labels.is_empty())
 }
 
 /// Puts a fact; `None` if it is the one that was there, else the one before, if any.
