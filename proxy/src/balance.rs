@@ -14,6 +14,7 @@ mod draw;
 mod maglev;
 mod part;
 mod retry;
+mod view;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub(crate) use self::assemble::{Assembly, Setting, assemble};
 pub use self::choice::{Choice, Tried};
 use self::maglev::Maglev;
 pub(crate) use self::part::{ChunkParts, Compiler, Selection};
+pub use self::view::{AddressView, Readiness, TierView, View};
 use crate::host::Host;
 
 /// Envoy's overprovisioning factor, percent: a tier takes all the traffic until less than 1/1.4 of it is ready.
@@ -83,6 +85,11 @@ pub(crate) enum Class {
     Degraded = 1,
     /// Not ready, or ejected: picked only in panic.
     Rest = 2,
+}
+
+impl Class {
+    /// Every class, in the order of a tier's pools.
+    pub(crate) const ALL: [Self; 3] = [Self::Healthy, Self::Degraded, Self::Rest];
 }
 
 /// Endpoints of equal closeness.

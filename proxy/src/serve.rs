@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 
 use crate::access::{Quota, Report, WAITING};
-use crate::clock::Clock;
+use crate::clock::{Clock, Millis};
 use crate::close::Reason;
 use crate::closer::Batch;
 use crate::config::Config;
@@ -98,6 +98,12 @@ impl Proxy {
     #[must_use]
     pub fn tables(&self) -> &Arc<Tables> {
         &self.shared.tables
+    }
+
+    /// The present moment, as states of addresses name moments.
+    #[must_use]
+    pub fn now(&self) -> Millis {
+        self.shared.clock.now()
     }
 
     /// Open connections now.

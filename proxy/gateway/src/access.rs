@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 pub(crate) use self::failures::{Failures, KEPT};
-pub(crate) use self::record::Record;
+pub(crate) use self::record::{Record, time};
 use self::writer::Writer;
 use crate::config::{AccessLog, AccessLogFormat};
 

@@ -1,7 +1,12 @@
-//! The command line: `run`, `clusters`, `create-remote-secret`, `demo`, `config`. It must not do what they do.
+//! The command line: `run`, `status`, `explain`, `clusters`, `create-remote-secret`, `demo`, `config`. It must not do what they
+//! do.
 
+mod ask;
 mod clusters;
+mod columns;
+mod explain;
 mod remote_secret;
+mod status;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -52,6 +57,10 @@ enum Command {
         #[arg(long)]
         no_tty: bool,
     },
+    /// Shows a running gateway at a glance; fails while it is not ready.
+    Status(status::Options),
+    /// Says what would become of a server name in a running gateway, and why; fails where nobody would serve it.
+    Explain(explain::Options),
     /// Lists the clusters that a running gateway knows, and what is wrong with them.
     Clusters(clusters::Options),
     /// Prints a Secret by which other clusters find this one; applies an account that may read what they need.
@@ -83,6 +92,8 @@ pub fn main() -> ExitCode {
             duration: duration.map(Duration::from_secs),
             tty: !no_tty,
         }),
+        Command::Status(options) => status::run(&options),
+        Command::Explain(options) => explain::run(&options),
         Command::Clusters(options) => clusters::run(&options),
         Command::CreateRemoteSecret(options) => remote_secret::run(options),
         Command::Config {

@@ -129,7 +129,7 @@ impl Endpoint {
 }
 
 /// `2026-11-21T04:36:46.123Z`, as Envoy writes `%START_TIME%`.
-pub(super) fn time(at: SystemTime) -> String {
+pub(crate) fn time(at: SystemTime) -> String {
     let at = jiff::Timestamp::try_from(at).unwrap_or_default();
     format!("{at:.3}")
 }

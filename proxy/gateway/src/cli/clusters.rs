@@ -1,54 +1,33 @@
 //! `causeway clusters`: what a running gateway says of its clusters, as a table.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 use discovery::kubernetes::status::now;
 use serde_json::Value;
 
-/// How long the gateway may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Bytes of an answer that are read.
-const ANSWER: u64 = 64 << 20;
+use super::ask::{Ask, Output};
+use super::columns::columns;
 
 /// Which gateway.
 #[derive(Args)]
 pub(super) struct Options {
-    /// The gateway's admin address.
-    #[arg(long, default_value = "127.0.0.1:15000")]
-    admin: SocketAddr,
+    #[command(flatten)]
+    ask: Ask,
 }
 
 /// Runs it.
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let status = get(options.admin, "/source")
-        .with_context(|| format!("no answer from the admin API on {}", options.admin))?;
+    let status = options.ask.get("/source")?;
     if status.get("clusters").is_none() {
         bail!("this gateway has a file as its source, and knows of no clusters by themselves");
     }
-    print!("{}", table(&status, now()));
-    Ok(ExitCode::SUCCESS)
-}
-
-fn get(address: SocketAddr, path: &str) -> anyhow::Result<Value> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    // HTTP/1.0: the answer comes in one piece and ends with the connection.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.take(ANSWER).read_to_end(&mut answer)?;
-    let text = String::from_utf8(answer)?;
-    let (head, body) = text.split_once("\r\n\r\n").context("this is not HTTP")?;
-    let status = head.lines().next().unwrap_or_default();
-    if !status.contains(" 200 ") {
-        bail!("{status}: {body}");
+    match options.ask.output {
+        Output::Text => print!("{}", table(&status, now())),
+        Output::Json => println!("{status:#}"),
     }
-    Ok(serde_json::from_str(body)?)
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Clusters by line, then what is wrong.
@@ -128,20 +107,6 @@ fn table(status: &Value, now: i64) -> String {
     if !notes.is_empty() {
         text.push('\n');
         text.push_str(&notes);
-    }
-    text
-}
-
-fn columns<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let mut text = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
-            line.push_str(&format!("{cell:<width$}  ", width = width(column)));
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
     }
     text
 }

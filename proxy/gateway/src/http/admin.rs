@@ -1,6 +1,9 @@
 //! The admin API: what the gateway is told, knows and sees, and the few things it can be asked to do. GET changes nothing.
 
+mod explain;
 mod orders;
+mod routes;
+mod status;
 mod views;
 
 use std::sync::Arc;
@@ -13,7 +16,7 @@ use super::{Answer, json, not_found, text};
 use crate::app::State;
 
 /// What is there, for people.
-const PATHS: [(&str, &str); 8] = [
+const PATHS: [(&str, &str); 12] = [
     ("/", "this page"),
     (
         "/config",
@@ -24,14 +27,27 @@ const PATHS: [(&str, &str); 8] = [
         "open connections, the oldest first; ?contains=TEXT&limit=N",
     ),
     (
+        "/endpoints",
+        "every address that is dialled: its state, and who leads there; ?contains=TEXT&limit=N",
+    ),
+    (
+        "/explain?sni=NAME&alpn=istio&port=P",
+        "what would become of a server name, and why",
+    ),
+    (
         "/failures",
         "the last 1,000 failures, the latest first; ?reason=NAME&limit=N",
+    ),
+    (
+        "/routes",
+        "where server names lead, and the tiers there; ?contains=TEXT&limit=N",
     ),
     (
         "/snapshot",
         "everything that is known of services, endpoints and networks",
     ),
     ("/source", "how reading that goes"),
+    ("/status", "the gateway at a glance"),
     (
         "POST /drain?percent=P&over=20s",
         "closes so many of 100 open connections at quiet moments",
@@ -65,6 +81,10 @@ async fn view(state: &State, request: &Request<Incoming>, path: &str) -> Answer 
             &json!({"config": state.config, "bound": state.addresses}),
         ),
         "/connections" => views::connections(state, request).await,
+        "/endpoints" => routes::endpoints(state, request),
+        "/explain" => explain::explain(state, request),
+        "/routes" => routes::routes(state, request),
+        "/status" => status::status(state),
         "/failures" => views::failures(state, request),
         "/snapshot" => json(StatusCode::OK, &**state.source.snapshots().borrow()),
         "/source" => json(StatusCode::OK, &state.source.status()),

@@ -66,7 +66,8 @@ fn connection(open: &OpenConnection) -> Value {
     })
 }
 
-fn limit(request: &Request<Incoming>, usual: usize) -> Result<usize, Box<Answer>> {
+/// The limit that is asked for.
+pub(super) fn limit(request: &Request<Incoming>, usual: usize) -> Result<usize, Box<Answer>> {
     match parameter(request, "limit").map(|limit| limit.parse()) {
         None => Ok(usual),
         Some(Ok(limit)) => Ok(limit),

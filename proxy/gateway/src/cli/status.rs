@@ -1,0 +1,172 @@
+//! `causeway status`: a running gateway at a glance.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::ask::{Ask, Output};
+use super::columns::columns;
+
+/// Which gateway.
+#[derive(Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    ask: Ask,
+}
+
+/// Runs it; fails while the gateway is not ready.
+pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let status = options.ask.get("/status")?;
+    match options.ask.output {
+        Output::Text => print!("{}", page(&status)),
+        Output::Json => println!("{status:#}"),
+    }
+    Ok(if status["ready"] == true {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn page(status: &Value) -> String {
+    let word = |key: &str| status[key].as_str().unwrap_or("-").to_owned();
+    let waiting: Vec<_> = strings(&status["waitingFor"]).collect();
+    let ready = match status["drainPhase"].as_u64() {
+        Some(1) => "draining, still accepting".to_owned(),
+        Some(2) => "draining, closing what is open".to_owned(),
+        _ if waiting.is_empty() => "ready".to_owned(),
+        _ => format!("not ready, waiting for {}", waiting.join(", ")),
+    };
+    let listeners = status["listeners"].as_array().into_iter().flatten();
+    let listeners: Vec<_> = listeners
+        .map(|one| {
+            format!(
+                "{} {}",
+                one["role"].as_str().unwrap_or("-"),
+                one["address"].as_str().unwrap_or("-")
+            )
+        })
+        .collect();
+    let rows = [
+        [
+            "gateway".into(),
+            format!(
+                "Causeway {} in cluster {}",
+                word("version"),
+                word("cluster")
+            ),
+        ],
+        ["state".into(), ready],
+        ["listeners".into(), listeners.join(", ")],
+        [
+            "open connections".into(),
+            format!("{} of {}", status["open"], status["limit"]),
+        ],
+        [
+            "known".into(),
+            format!(
+                "{} services, {} routes, {} other networks, snapshot {}",
+                status["services"], status["routes"], status["networks"], status["snapshotVersion"]
+            ),
+        ],
+        [
+            "ejected now".into(),
+            format!("{} ({} so far)", status["ejected"], status["ejections"]),
+        ],
+        ["served by tier".into(), tiers(&status["picksByTier"])],
+        ["attempts".into(), counts(&status["attempts"])],
+        ["ended".into(), counts(&status["ends"])],
+        ["source".into(), source(&status["source"])],
+    ];
+    columns(&rows)
+}
+
+/// Names and counts, the largest first; nothing for what has not happened.
+fn counts(of: &Value) -> String {
+    let mut counts: Vec<(u64, &String)> = of
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, count)| Some((count.as_u64().filter(|count| *count > 0)?, name)))
+        .collect();
+    counts.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
+    let counts: Vec<_> = counts
+        .iter()
+        .map(|(count, name)| format!("{name} {count}"))
+        .collect();
+    if counts.is_empty() {
+        "nothing yet".into()
+    } else {
+        counts.join(", ")
+    }
+}
+
+fn tiers(of: &Value) -> String {
+    let tiers = of.as_array().into_iter().flatten().enumerate();
+    let used = tiers.filter(|(_, count)| count.as_u64() > Some(0));
+    let used: Vec<_> = used
+        .map(|(tier, count)| format!("{tier}: {count}"))
+        .collect();
+    if used.is_empty() {
+        "nothing yet".into()
+    } else {
+        used.join(", ")
+    }
+}
+
+fn source(of: &Value) -> String {
+    if let Some(clusters) = of["clusters"].as_object() {
+        let states = clusters
+            .iter()
+            .map(|(id, cluster)| format!("{id} {}", cluster["state"].as_str().unwrap_or("-")));
+        return format!(
+            "{} (causeway clusters says more)",
+            states.collect::<Vec<_>>().join(", ")
+        );
+    }
+    match of["lastError"].as_str() {
+        Some(error) => {
+            format!("the file's latest version is wrong, an earlier one is in force: {error}")
+        }
+        None => "a file, in force".into(),
+    }
+}
+
+fn strings(of: &Value) -> impl Iterator<Item = &str> {
+    of.as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn everything_stands_on_a_page() {
+        let status = json!({
+            "version": "0.1.0", "cluster": "us", "ready": false, "waitingFor": ["clusters"], "drainPhase": 0,
+            "listeners": [{"address": "0.0.0.0:15443", "role": "inbound"}], "open": 3, "limit": 100,
+            "services": 1, "routes": 2, "networks": 0, "snapshotVersion": 7, "ejected": 0, "ejections": 1,
+            "picksByTier": [5, 0, 1], "attempts": {"connected": 6, "refused": 0}, "ends": {"done": 2, "probe": 9},
+            "source": {"lastError": null},
+        });
+        let expected = "\
+gateway           Causeway 0.1.0 in cluster us
+state             not ready, waiting for clusters
+listeners         inbound 0.0.0.0:15443
+open connections  3 of 100
+known             1 services, 2 routes, 0 other networks, snapshot 7
+ejected now       0 (1 so far)
+served by tier    0: 5, 2: 1
+attempts          connected 6
+ended             probe 9, done 2
+source            a file, in force
+";
+        assert_eq!(page(&status), expected);
+    }
+}
