@@ -3,9 +3,11 @@
 mod changes;
 mod closing;
 mod dialling;
+mod explain;
 mod http;
 mod layering;
 mod metrics;
+mod readme;
 mod reasons;
 mod restart;
 mod routing;
