@@ -115,9 +115,10 @@ fn a_cluster_that_does_not_export_a_service_gives_it_no_endpoints() {
     let mut stage = Stage::new()
         .hello()
         .apply("eu", &system_namespace("network2"))
-        .apply("eu", &hidden)
+        .apply("eu", &hidden.replace("port: 5000", "port: 6000"))
         .apply("eu", SLICE);
     assert_eq!(stage.endpoints(HELLO), ["10.1.0.1 us network1"]);
+    assert_eq!(stage.service(HELLO).expect("hello").ports.len(), 1);
     // Our own cluster's word hides it altogether.
     stage.put("us", &hidden);
     stage.put("eu", SERVICE);

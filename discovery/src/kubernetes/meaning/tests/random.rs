@@ -44,10 +44,12 @@ ports: [{{name: http, port: {}}}]
 endpoints:
   - {{addresses: [10.0.0.1], conditions: {{ready: {}}}, nodeName: n0, targetRef: {{kind: Pod, name: p0}}}}
   - {{addresses: [10.0.0.{object}], conditions: {{ready: true}}, nodeName: n1, targetRef: {{kind: Pod, name: p1}}}}
+{}
 ",
             if object.is_multiple_of(2) { "s0" } else { pick("s0", "s1") },
             if object == 4 { pick("8080", "8081") } else { "8080" },
             pick("true", "false"),
+            pick("", "  - {addresses: [10.0.0.9], nodeName: n0, targetRef: {kind: Pod, name: p0}}"),
         ),
         6 | 7 => format!(
             "

@@ -105,6 +105,18 @@ fn one_endpoints_change_touches_one_chunk_of_a_long_list() {
 }
 
 #[test]
+fn a_slice_grows_and_shrinks() {
+    let more =
+        format!("{SLICE}  - {{addresses: [10.1.0.2], targetRef: {{kind: Pod, name: hello-1}}}}\n");
+    let mut stage = Stage::new().hello();
+    assert_eq!(stage.endpoints(HELLO).len(), 1);
+    stage.put("us", &more);
+    assert_eq!(stage.endpoints(HELLO).len(), 2);
+    stage.put("us", SLICE);
+    assert_eq!(stage.endpoints(HELLO).len(), 1);
+}
+
+#[test]
 fn a_reset_takes_away_what_it_does_not_list() {
     let second = SLICE
         .replace("hello-abc", "two")
