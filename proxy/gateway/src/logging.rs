@@ -20,7 +20,12 @@ pub(crate) fn start(config: &Log) {
         Level::Debug => "debug",
         Level::Trace => "trace",
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    // The Kubernetes client says of each failed request that it failed; discovery says which cluster's, and why.
+    let usual = match config.level {
+        Level::Error | Level::Warn | Level::Info => format!("{level},kube_client=off"),
+        Level::Debug | Level::Trace => level.to_owned(),
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
     let (filter, handle) = reload::Layer::new(filter);
     let lines = fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())

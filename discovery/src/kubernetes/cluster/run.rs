@@ -389,6 +389,7 @@ impl Task {
                     "the newer token does not work, the older one stays in force: {fault}"
                 ));
                 if let Some(trial) = &mut self.trial {
+                    trial.refused |= fault == Fault::Unauthorized;
                     trial.again();
                 }
             }
@@ -416,8 +417,10 @@ impl Task {
                 if matches!(fault, Fault::TooLarge(_) | Fault::TooMany(_)) {
                     self.doubted.insert(kind);
                 }
-                // What is in force no longer works, so there is nothing to lose by the one that is tried.
-                if *fault == Fault::Unauthorized {
+                // What is in force no longer works, so there is nothing to lose by the one that is tried, unless that is
+                // known to be no better.
+                let untried = self.trial.as_ref().is_some_and(|trial| !trial.refused);
+                if *fault == Fault::Unauthorized && untried {
                     self.take_token();
                 }
                 self.blame(kind.as_str(), fault);

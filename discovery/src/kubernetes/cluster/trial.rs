@@ -15,6 +15,8 @@ use crate::kubernetes::secret::Secret;
 pub(super) struct Trial {
     /// The way to the cluster with it.
     pub(super) access: Access,
+    /// Whether the server has said that it does not accept it.
+    pub(super) refused: bool,
     api: Api,
     backoff: Backoff,
     task: JoinSet<Result<(), Fault>>,
@@ -26,6 +28,7 @@ impl Trial {
         let api = api.with_token(token(&access));
         let mut trial = Self {
             access,
+            refused: false,
             api,
             backoff: Backoff::default(),
             task: JoinSet::new(),

@@ -352,6 +352,16 @@ async fn a_new_token_is_tried_before_it_counts_and_watches_go_on() {
         "the old token is in force"
     );
 
+    // It is refused for a while, as the new one is: that does not make the new one better.
+    eu.accept_only("neither");
+    eu.break_watches();
+    rig.status(|status| status.clusters[&id].last_error.is_some())
+        .await;
+    eu.accept_only("one");
+    rig.status(|status| status.clusters[&id].last_error.is_none())
+        .await;
+    assert_eq!(rig.source.status.borrow().clusters[&id].generation, 1);
+
     let lists = || {
         eu.asked()
             .iter()

@@ -92,7 +92,7 @@ fn clusters(registry: &Registry, status: &Status) -> prometheus::Result<()> {
         registry.register(Box::new(gauge))?;
     }
     let secrets = gauge(
-        "causeway_secrets_failing",
+        "causeway_cluster_secrets_failing",
         "1 while the remote Secrets of a namespace cannot be read.",
         &["namespace"],
     )?;
@@ -117,7 +117,7 @@ fn findings(registry: &Registry, status: &Status) -> prometheus::Result<()> {
         findings.with_label_values(&labels).add(count);
     }
     let shadowed = IntGauge::new(
-        "causeway_secrets_shadowed",
+        "causeway_cluster_secrets_shadowed",
         "Clusters that a Secret names in vain, because another Secret came first.",
     )?;
     shadowed.set(i64::try_from(status.shadowed.len()).unwrap_or(i64::MAX));
