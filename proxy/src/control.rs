@@ -12,7 +12,7 @@ use model::{EndpointKey, OutlierDetection, Snapshot};
 use tokio::sync::{mpsc, watch};
 
 use self::compile::Routes;
-use self::ejections::Ejections;
+use self::ejections::{Ejections, Probed};
 use crate::clock::{Clock, Millis};
 use crate::config::Config;
 use crate::host::Hosts;
@@ -100,7 +100,7 @@ impl Control {
                 () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {
                     self.ejections.probe_due(self.clock.now());
                 }
-                Some((key, alive)) = self.ejections.probed() => self.on_probe(key, alive, self.clock.now()),
+                Some((key, found)) = self.ejections.probed() => self.on_probe(key, found, self.clock.now()),
             }
         }
     }
@@ -126,12 +126,14 @@ impl Control {
     }
 
     /// Our own connect at the end of an ejection decides: back on a ramp, or out for twice as long.
-    fn on_probe(&mut self, key: EndpointKey, alive: bool, now: Millis) {
+    fn on_probe(&mut self, key: EndpointKey, found: Probed, now: Millis) {
         let Some(host) = self.hosts.find(key).cloned() else {
             self.ejections.forget(key);
             return;
         };
-        if alive {
+        if found == Probed::Unable {
+            self.ejections.ask_later(key, now);
+        } else if found == Probed::Alive {
             tracing::info!(address = %key.0, "back from ejection: a connect of our own succeeded");
             host.readmit(now);
             self.ejections.forget(key);

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream as StdTcpStream};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpStream;
@@ -100,4 +101,20 @@ pub(crate) fn is_reset(socket: &TcpStream) -> bool {
         Ok(_) => false,
         Err(fault) => fault.kind() != io::ErrorKind::WouldBlock,
     }
+}
+
+/// Want of descriptors or of local ports: no endpoint is to blame.
+pub(crate) fn is_our_own(fault: &io::Error) -> bool {
+    let ours = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+        Errno::ADDRNOTAVAIL,
+        Errno::NOSPC,
+        Errno::AGAIN,
+    ];
+    fault
+        .raw_os_error()
+        .is_some_and(|code| ours.iter().any(|e| e.raw_os_error() == code))
 }

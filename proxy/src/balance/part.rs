@@ -198,6 +198,17 @@ impl Compiler<'_> {
 }
 
 impl ChunkParts {
+    /// Whether it was compiled with a host that has been ejected since, or without one that is back.
+    pub(crate) fn is_stale(&self, hosts: &Hosts) -> bool {
+        let back = |key: &EndpointKey| hosts.find(*key).is_none_or(|host| !host.is_ejected());
+        let ready = self
+            .local
+            .iter()
+            .flat_map(|local| &local.parts[..Class::Rest as usize]);
+        let mut slots = ready.flat_map(|part| &part.slots);
+        self.excluded.iter().any(back) || slots.any(|slot| slot.host.is_ejected())
+    }
+
     fn add_remote(&mut self, endpoint: &Endpoint, place: Place) {
         let key = RemoteKey {
             network: endpoint.origin.network.clone(),

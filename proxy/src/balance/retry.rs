@@ -15,13 +15,18 @@ impl Balancer {
         let count = self.tiers.len();
         // Onwards from the tier of the last attempt, then around; healthy ones anywhere before degraded ones.
         let order = || (0..count).map(|step| (usize::from(first) + step) % count);
-        for limit in [ATTEMPTS_PER_TIER, ATTEMPTS] {
+        // An address that another route ejected, and that this route was compiled with, comes last: better than none.
+        for (limit, ejected) in [
+            (ATTEMPTS_PER_TIER, false),
+            (ATTEMPTS, false),
+            (ATTEMPTS, true),
+        ] {
             for class in [Class::Healthy, Class::Degraded, Class::Rest] {
                 for tier in order().filter(|tier| tried.in_tier(*tier) < limit) {
                     if class == Class::Rest && !self.tiers[tier].panic {
                         continue;
                     }
-                    if let Some(slot) = self.untried(tier, class, tried, rng) {
+                    if let Some(slot) = self.untried(tier, class, ejected, tried, rng) {
                         return Some((slot, u8::try_from(tier).unwrap_or(u8::MAX)));
                     }
                 }
@@ -30,8 +35,15 @@ impl Balancer {
         None
     }
 
-    /// Any slot of the pool that was not tried, by weight.
-    fn untried(&self, tier: usize, class: Class, tried: &Tried, rng: &mut Rng) -> Option<&Slot> {
+    /// Any slot of the pool that was not tried, by weight; `ejected` ones too, or not.
+    fn untried(
+        &self,
+        tier: usize,
+        class: Class,
+        ejected: bool,
+        tried: &Tried,
+        rng: &mut Rng,
+    ) -> Option<&Slot> {
         let pool = &self.tiers[tier].pools[class as usize];
         let mut seen = 0;
         let mut chosen = None;
@@ -40,8 +52,10 @@ impl Balancer {
             for slot in &part.slots {
                 let weight = slot.upto - before;
                 before = slot.upto;
-                let usable =
-                    self.ignores_ejections || class == Class::Rest || !slot.host.is_ejected();
+                let usable = ejected
+                    || self.ignores_ejections
+                    || class == Class::Rest
+                    || !slot.host.is_ejected();
                 if weight == 0 || !usable || tried.contains(&slot.host) {
                     continue;
                 }

@@ -394,6 +394,34 @@ fn ejections_are_ignored_when_they_would_leave_nothing() {
     assert!(to("10.0.0.1:80") > 99.9, "both are out, so neither is");
 }
 
+/// A route that is not compiled anew yet sees the same: all its hosts were ejected through another route.
+#[test]
+fn another_routes_ejections_leave_something_too() {
+    let mut bench = Bench::new();
+    let all = (1..=3).map(|n| endpoint(n, "us-west/a", Health::Healthy));
+    let outbound = bench.apply(service(all.collect(), Policy::default()), &[]);
+    let inbound = bench.route(Role::Inbound);
+    let mut tried = Tried::default();
+    for _ in 0..3 {
+        let choice = outbound.pick(SOURCE, NOW, &tried).expect("a host");
+        tried.add(&choice);
+        (0..3).for_each(|_| choice.dial_failed(NOW));
+    }
+    for _ in 0..100 {
+        let mut tried = Tried::default();
+        for _ in 0..3 {
+            let choice = inbound
+                .pick(SOURCE, NOW, &tried)
+                .expect("one that failed is better than none");
+            tried.add(&choice);
+        }
+        assert!(
+            inbound.pick(SOURCE, NOW, &tried).is_err(),
+            "none is tried twice"
+        );
+    }
+}
+
 #[test]
 fn retries_never_repeat_and_leave_a_tier_after_three() {
     let mut endpoints: Vec<_> = (1..=20)
@@ -528,6 +556,36 @@ fn a_service_can_be_limited() {
     assert!(route.pick(SOURCE, NOW, &Tried::default()).is_ok());
 }
 
+fn parts(route: &Arc<Route>) -> HashSet<*const Part> {
+    let balancer = route.balancer();
+    let groups = balancer.tiers.iter().flat_map(|tier| &tier.pools[0].groups);
+    groups
+        .flat_map(|group| &group.parts)
+        .map(Arc::as_ptr)
+        .collect()
+}
+
+/// One of 50,000 is ejected, and another one after it: each time one chunk is compiled anew.
+#[test]
+fn one_ejection_compiles_one_chunk() {
+    let mut bench = Bench::new();
+    let endpoints = (0..50_000)
+        .map(|n| endpoint(n + 1, "us-west/a", Health::Healthy))
+        .collect();
+    let route = bench.apply(service(endpoints, Policy::default()), &[]);
+    for _ in 0..2 {
+        // Kept, so that no new part can stand at an old one's place.
+        let kept = route.balancer.load_full();
+        let old = parts(&route);
+        let choice = route.pick(SOURCE, NOW, &Tried::default()).expect("a host");
+        (0..3).for_each(|_| choice.dial_failed(NOW));
+        bench.control.on_event(Event::Dirty(route.clone()), NOW);
+        let new = parts(&route);
+        assert_eq!((old.len(), old.difference(&new).count()), (196, 1));
+        drop(kept);
+    }
+}
+
 /// One endpoint of 50,000 changes: one chunk is compiled anew, all other parts are the same objects.
 #[test]
 fn one_change_compiles_one_chunk() {
@@ -537,14 +595,6 @@ fn one_change_compiles_one_chunk() {
         .collect();
     let before = service(endpoints, Policy::default());
     let route = bench.apply(before.clone(), &[]);
-    let parts = |route: &Arc<Route>| -> HashSet<*const Part> {
-        let balancer = route.balancer();
-        let groups = balancer.tiers.iter().flat_map(|tier| &tier.pools[0].groups);
-        groups
-            .flat_map(|group| &group.parts)
-            .map(Arc::as_ptr)
-            .collect()
-    };
     let kept = route.balancer.load_full();
     let old = parts(&route);
     let mut changed = before.endpoints.iter().nth(25_000).expect("one").clone();

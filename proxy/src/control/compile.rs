@@ -130,7 +130,7 @@ impl Routes {
         let entries = services.values_mut().flatten().chain(plain.values_mut());
         for entry in entries.filter(|entry| wanted(entry)) {
             if let Some(service) = snapshot.service(&entry.route.service) {
-                entry.chunks.clear();
+                entry.chunks.retain(|(_, parts)| !parts.is_stale(hosts));
                 self.compile(entry, service, hosts, now);
             }
         }

@@ -2,22 +2,42 @@
 
 use std::collections::HashMap;
 use std::future::pending;
+use std::io;
 use std::time::Duration;
 
 use model::{EndpointKey, OutlierDetection};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio::time::error::Elapsed;
 
 use crate::clock::Millis;
+use crate::sockets::is_our_own;
 
 /// Limit of our own connect, that of a client's.
 const LIMIT: Duration = Duration::from_secs(3);
+
+/// How long nothing is tried where we ourselves could not connect.
+const LATER: Duration = Duration::from_secs(1);
+
+/// Connects of our own at once: a zone that comes back must not get thousands of them in one moment.
+const AT_ONCE: usize = 64;
 
 /// The ejected addresses.
 #[derive(Debug, Default)]
 pub(super) struct Ejections {
     ejected: HashMap<EndpointKey, Ejected>,
-    probes: JoinSet<(EndpointKey, bool)>,
+    probes: JoinSet<(EndpointKey, Probed)>,
+}
+
+/// What a connect of our own has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Probed {
+    /// Somebody is there.
+    Alive,
+    /// Nobody is.
+    Dead,
+    /// We could not connect, for want of descriptors or ports: nothing is known.
+    Unable,
 }
 
 #[derive(Debug)]
@@ -60,33 +80,95 @@ impl Ejections {
         u64::try_from(self.ejected.len()).unwrap_or(u64::MAX)
     }
 
-    /// When the next ejection ends.
+    /// Nothing was found out about it; it is asked again a little later.
+    pub(super) fn ask_later(&mut self, key: EndpointKey, now: Millis) {
+        if let Some(ejected) = self.ejected.get_mut(&key) {
+            ejected.until = Some(now.after(LATER));
+        }
+    }
+
+    /// When the next ejection ends that there is room to look at.
     pub(super) fn next_due(&self) -> Option<Millis> {
+        if self.probes.len() >= AT_ONCE {
+            return None;
+        }
         self.ejected
             .values()
             .filter_map(|ejected| ejected.until)
             .min()
     }
 
-    /// Starts a connect to every address whose ejection has ended.
+    /// Starts a connect to the addresses whose ejection has ended, as far as there is room.
     pub(super) fn probe_due(&mut self, now: Millis) {
         for (key, ejected) in &mut self.ejected {
+            if self.probes.len() >= AT_ONCE {
+                return;
+            }
             if ejected.until.is_some_and(|until| until <= now) {
                 ejected.until = None;
                 let key = *key;
                 self.probes.spawn(async move {
                     let connect = tokio::time::timeout(LIMIT, TcpStream::connect(key.0));
-                    (key, matches!(connect.await, Ok(Ok(_))))
+                    (key, Probed::from(connect.await))
                 });
             }
         }
     }
 
     /// The next connect that is decided; never, while none is under way.
-    pub(super) async fn probed(&mut self) -> Option<(EndpointKey, bool)> {
+    pub(super) async fn probed(&mut self) -> Option<(EndpointKey, Probed)> {
         match self.probes.join_next().await {
             Some(outcome) => outcome.ok(),
             None => pending().await,
         }
+    }
+}
+
+impl From<Result<io::Result<TcpStream>, Elapsed>> for Probed {
+    fn from(connected: Result<io::Result<TcpStream>, Elapsed>) -> Self {
+        match connected {
+            Ok(Ok(_)) => Self::Alive,
+            Ok(Err(fault)) if is_our_own(&fault) => Self::Unable,
+            _ => Self::Dead,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    fn key(n: u16) -> EndpointKey {
+        EndpointKey(SocketAddr::from(([127, 0, 0, 1], n)))
+    }
+
+    #[test]
+    fn our_own_want_of_descriptors_says_nothing_of_the_address() {
+        let of = |errno: rustix::io::Errno| Probed::from(Ok(Err(errno.into())));
+        assert_eq!(of(rustix::io::Errno::MFILE), Probed::Unable);
+        assert_eq!(of(rustix::io::Errno::ADDRNOTAVAIL), Probed::Unable);
+        assert_eq!(of(rustix::io::Errno::CONNREFUSED), Probed::Dead);
+    }
+
+    /// However many ejections end at once, so many connects are under way; each that is decided makes room for the next.
+    #[tokio::test]
+    async fn probes_are_bounded() {
+        let mut ejections = Ejections::default();
+        let count = AT_ONCE * 3;
+        for n in 0..count {
+            let port = u16::try_from(n + 1).expect("small");
+            ejections.add(key(port), Millis(1), OutlierDetection::default());
+        }
+        let mut decided = 0;
+        while decided < count {
+            ejections.probe_due(Millis(2));
+            assert!(ejections.probes.len() <= AT_ONCE);
+            let (key, _) = ejections.probed().await.expect("one is decided");
+            ejections.forget(key);
+            decided += 1;
+        }
+        assert_eq!(ejections.next_due(), None);
     }
 }

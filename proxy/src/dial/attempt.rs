@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use rustix::io::Errno;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -14,7 +13,7 @@ use crate::balance::Choice;
 use crate::clock::{Clock, Millis};
 use crate::close::Reason;
 use crate::conn::Conn;
-use crate::sockets;
+use crate::sockets::{self, is_our_own};
 use crate::worker::Worker;
 
 /// One endpoint that is being connected to, or has been.
@@ -135,20 +134,4 @@ pub(super) fn failure(fault: &io::Error) -> (Reason, Outcome) {
         }
         _ => (Reason::DialUnreachable, Outcome::Unreachable),
     }
-}
-
-/// Want of descriptors or of local ports: no endpoint is to blame.
-fn is_our_own(fault: &io::Error) -> bool {
-    let ours = [
-        Errno::MFILE,
-        Errno::NFILE,
-        Errno::NOBUFS,
-        Errno::NOMEM,
-        Errno::ADDRNOTAVAIL,
-        Errno::NOSPC,
-        Errno::AGAIN,
-    ];
-    fault
-        .raw_os_error()
-        .is_some_and(|code| ours.iter().any(|e| e.raw_os_error() == code))
 }
