@@ -355,6 +355,9 @@ impl ClusterFacts {
         touch: &mut Touch,
         test: impl Fn(&SliceEndpoint) -> bool,
     ) {
+        if !touch.may_pass() {
+            return;
+        }
         let touch_one = |(key, named): (&Key, &Named)| {
             let endpoints = named.slices.values().flat_map(|slice| &slice.endpoints);
             let addresses: Vec<IpAddr> = endpoints

@@ -11,12 +11,18 @@ use crate::kubernetes::facts::Key;
 /// More addresses than this of one service in one cluster are as good as all.
 const MANY: usize = 256;
 
+/// When so many Pods or Nodes of a cluster change at once, all its endpoints are touched, instead of one pass over them for
+/// each.
+pub(super) const MANY_PASSES: usize = 16;
+
 /// Everything touched since the last publication.
 #[derive(Debug, Default)]
 pub(super) struct Touched {
     pub(super) services: HashMap<Hostname, Parts>,
     pub(super) networks: bool,
     pub(super) exposure: bool,
+    /// While many objects change at once: how many passes over a cluster's endpoints they have asked for.
+    pub(super) passes: Option<usize>,
 }
 
 /// What of a service was touched: its ports and settings in any case, and endpoints of these clusters.
@@ -125,6 +131,15 @@ impl Touch<'_> {
                 *part = Which::All;
             }
         }
+    }
+
+    /// Whether a pass over the cluster's endpoints is worth it, for one of many objects that change at once.
+    pub(super) fn may_pass(&mut self) -> bool {
+        let Some(passes) = &mut self.touched.passes else {
+            return true;
+        };
+        *passes += 1;
+        *passes <= MANY_PASSES
     }
 
     pub(super) fn networks(&mut self) {

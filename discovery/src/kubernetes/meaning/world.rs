@@ -14,7 +14,7 @@ use super::pool::Pool;
 use super::ports::Mismatch;
 use super::selection::rule_host;
 use super::tally::Tally;
-use super::touched::Touched;
+use super::touched::{MANY_PASSES, Touched};
 use super::{Finding, Me, Rules, Wants, entries, findings, hosts, networks};
 use crate::kubernetes::facts::{
     Change, DestinationRuleFact, Fact, GatewayFact, Key, Kind, ServiceEntryFact, Unreadable,
@@ -218,6 +218,7 @@ impl World {
             Some(facts) => facts.keys(kind),
             None => Vec::new(),
         };
+        self.touched.passes = Some(0);
         let mut gone: HashSet<Key> = known.into_iter().collect();
         for fact in facts {
             match fact {
@@ -233,6 +234,17 @@ impl World {
         }
         for key in gone {
             self.delete(cluster, kind, &key);
+        }
+        let many = self
+            .touched
+            .passes
+            .take()
+            .is_some_and(|passes| passes > MANY_PASSES);
+        if let Some(facts) = self.clusters.get(cluster).filter(|_| many) {
+            let mut touch = self.touched.by(cluster, &self.rules.domain);
+            for (key, _) in facts.services() {
+                touch.all_endpoints(key);
+            }
         }
     }
 

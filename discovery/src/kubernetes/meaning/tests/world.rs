@@ -144,6 +144,48 @@ fn a_reset_takes_away_what_it_does_not_list() {
 }
 
 #[test]
+fn many_pods_that_come_at_once_bring_all_their_endpoints() {
+    for count in [1, 15, 16, 17, 40] {
+        let head = &SLICE[..SLICE.find("  - addresses").expect("endpoints")];
+        let endpoint = |n| {
+            format!("  - {{addresses: [10.1.0.{n}], targetRef: {{kind: Pod, name: hello-{n}}}}}")
+        };
+        let list: Vec<String> = (0..count).map(endpoint).collect();
+        let mut stage = Stage::new()
+            .apply("us", SERVICE)
+            .apply("us", &format!("{head}{}\n", list.join("\n")));
+        assert!(stage.endpoints(HELLO).is_empty());
+        let pods = |tls: &str| {
+            let pods = (0..count).map(|n| {
+                POD.replace("hello-1", &format!("hello-{n}"))
+                    .replace("tlsMode: istio", tls)
+            });
+            read_all(&pods.collect::<Vec<_>>().join("\n---\n"))
+        };
+        stage.world.apply(
+            &"us".into(),
+            Change::Reset(Kind::Pod, pods("tlsMode: istio")),
+        );
+        assert_eq!(stage.endpoints(HELLO).len(), count, "{count}");
+        stage.world.apply(
+            &"us".into(),
+            Change::Reset(Kind::Pod, pods("tlsMode: none")),
+        );
+        assert!(
+            stage
+                .endpoints(HELLO)
+                .iter()
+                .all(|line| line.ends_with("plain")),
+            "{count}"
+        );
+        stage
+            .world
+            .apply(&"us".into(), Change::Reset(Kind::Pod, Vec::new()));
+        assert!(stage.endpoints(HELLO).is_empty(), "{count}");
+    }
+}
+
+#[test]
 fn a_reset_of_another_cluster_leaves_ours_alone() {
     let mut stage = Stage::new().hello();
     for kind in [Kind::Gateway, Kind::Slice, Kind::Service, Kind::Pod] {
