@@ -9,5 +9,6 @@ mod passthrough;
 mod policy;
 mod ports;
 mod random;
+mod scenario;
 mod stage;
 mod world;
