@@ -45,7 +45,7 @@ status: {{loadBalancer: {{ingress: [{{ip: 203.0.113.{number}}}]}}}}
 
 #[test]
 fn every_cluster_sees_all_three_and_its_own_pods_alone() {
-    for at in 0..CLUSTERS.len() {
+    for (at, (own, ..)) in CLUSTERS.into_iter().enumerate() {
         let mut stage = seen_from(at);
         let lines = [
             "10.1.0.1 ap network1 ap-south/a",
@@ -63,8 +63,8 @@ fn every_cluster_sees_all_three_and_its_own_pods_alone() {
         let service = stage.service(HELLO).expect("hello");
         for endpoint in service.endpoints.iter() {
             let known = !endpoint.origin.workload.name.is_empty();
-            let own = endpoint.origin.cluster.as_str() == CLUSTERS[at].0;
-            assert_eq!(known, own, "Pods of other networks are not read");
+            let expected = endpoint.origin.cluster.as_str() == own;
+            assert_eq!(known, expected, "Pods of other networks are not read");
         }
     }
 }
