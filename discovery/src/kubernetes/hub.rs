@@ -227,10 +227,6 @@ impl Hub {
                 status.read = true;
                 status.count = counts.objects;
                 status.last_error = None;
-                if secrets.is_empty() {
-                    let absence = secrets::is_absent(self.home.clone(), namespace.clone());
-                    self.absences.spawn(absence);
-                }
                 self.owners.replace(namespace, secrets)
             }
             Event::Apply(secret, counts) => {
@@ -245,7 +241,16 @@ impl Hub {
                     name: name.name.into(),
                 })
             }
-            Event::Alive => Vec::new(),
+            Event::Alive => {
+                // A list of nothing can be that of no namespace; it may come, or go, later.
+                if status.count == 0 {
+                    let absence = secrets::is_absent(self.home.clone(), namespace.clone());
+                    self.absences.spawn(absence);
+                } else {
+                    status.last_error = None;
+                }
+                Vec::new()
+            }
             Event::Fault(fault) => {
                 let message = fault.to_string();
                 if status.last_error.as_ref() != Some(&message) {
@@ -267,15 +272,19 @@ impl Hub {
     }
 
     fn note_absence(&mut self, namespace: &Arc<str>, absent: bool) {
-        if let Some(status) = self.status.secrets.get_mut(&**namespace)
-            && absent
-            && status.count == 0
-        {
-            tracing::warn!(%namespace, "there is no such namespace, so no remote Secrets in it");
-            status.last_error =
-                Some("there is no such namespace (discovery.secretNamespaces)".into());
-            self.tell();
+        let Some(status) = self.status.secrets.get_mut(&**namespace) else {
+            return;
+        };
+        if status.count > 0 {
+            return;
         }
+        let why = "there is no such namespace (discovery.secretNamespaces)".to_owned();
+        let error = absent.then_some(why);
+        if absent && status.last_error != error {
+            tracing::warn!(%namespace, "there is no such namespace, so no remote Secrets in it");
+        }
+        status.last_error = error;
+        self.tell();
     }
 
     fn act(&mut self, action: Action) {
