@@ -103,7 +103,7 @@ async fn open(worker: &Rc<Worker>, conn: &Rc<Conn>, client: &mut Client) -> Resu
                 continue;
             }
             Ok(Answer::Came(leftover)) => {
-                dial.answered(worker.now());
+                dial.answered(conn, worker.now());
                 leftover
             }
             Ok(Answer::Committed) => None,
@@ -136,8 +136,12 @@ fn find_route(worker: &Worker, conn: &Conn, hello: &Hello) -> Result<(), Close> 
             if listener.role == Role::Passthrough {
                 conn.set_name(name);
             }
+            let entered = route.enter();
             let _ = conn.route.set(route);
-            Ok(())
+            entered.map_err(|reason| {
+                conn.enter(Stage::Pick);
+                conn.close(reason, Blame::Gateway)
+            })
         }
         Err(reason) => {
             conn.set_name(name);

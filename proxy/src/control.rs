@@ -63,7 +63,7 @@ impl Control {
         let (sender, events) = mpsc::unbounded_channel();
         let tables = Arc::new(Tables::default());
         let control = Self {
-            hosts: Hosts::new(sender.clone()),
+            hosts: Hosts::new(),
             routes: Routes::new(config, own, tables.clone(), sender),
             ejections: Ejections::default(),
             events,

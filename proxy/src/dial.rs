@@ -116,9 +116,9 @@ impl Dial {
     }
 
     /// An endpoint answered the hello, so those that closed on it are to blame; a hostile hello ejects nobody.
-    pub(crate) fn answered(&mut self, now: Millis) {
+    pub(crate) fn answered(&mut self, conn: &Conn, now: Millis) {
         for choice in self.suspects.drain(..) {
-            choice.dial_failed(now);
+            conn.blame(&choice, now);
         }
     }
 
@@ -168,18 +168,16 @@ impl Dial {
         if is_early_close(fault) {
             self.suspects.push(attempt.choice);
         } else {
-            attempt.choice.dial_failed(now);
+            conn.blame(&attempt.choice, now);
         }
     }
 
     /// Starts the next attempt; `false` if there is none to start.
     fn start_next(&mut self, worker: &Worker, conn: &Conn, now: Millis) -> bool {
-        let picked = conn
-            .route
-            .get()
-            .ok_or(Reason::Internal)
-            .and_then(|route| route.pick(conn.client().ip(), now, &self.tried));
-        let choice = match picked {
+        let Some(route) = conn.route.get() else {
+            return false;
+        };
+        let choice = match route.pick(conn.client().ip(), now, &self.tried) {
             Ok(choice) => choice,
             Err(reason) => {
                 self.failure.get_or_insert(reason);
@@ -190,7 +188,8 @@ impl Dial {
         self.attempts += 1;
         worker.stats().dialled();
         let started = Instant::now();
-        let limit = choice
+        let limit = route
+            .balancer()
             .connect_timeout()
             .unwrap_or_else(|| worker.config().timeouts.connect);
         let stagger = worker
@@ -214,7 +213,7 @@ impl Dial {
             Err(fault) => {
                 let (reason, outcome) = failure(&fault);
                 if outcome != Outcome::Unable {
-                    choice.dial_failed(now);
+                    conn.blame(&choice, now);
                 }
                 note(worker, conn, &choice, outcome, started);
                 self.failure = Some(reason);
@@ -227,7 +226,9 @@ impl Dial {
     fn leave_overtaken(&mut self, worker: &Worker, conn: &Conn) {
         for attempt in self.overtaken.drain(..).chain(self.newest.take()) {
             attempt.note(worker, conn, Outcome::Overtaken);
-            tokio::task::spawn_local(see_off(attempt, worker.clock));
+            if let Some(route) = conn.route.get() {
+                tokio::task::spawn_local(see_off(attempt, route.clone(), worker.clock));
+            }
         }
     }
 

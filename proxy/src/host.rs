@@ -1,6 +1,7 @@
 //! What the gateway knows of one dialled address by its own experience: open connections, ejection, ramp, connect time.
 //! It outlives snapshots, is shared by all workers, and never looks at what an API server says.
 
+mod packed;
 mod registry;
 
 use std::hash::BuildHasher;
@@ -10,23 +11,22 @@ use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Rel
 use std::time::Duration;
 
 use model::{EndpointKey, OutlierDetection};
-use tokio::sync::mpsc;
 
+use self::packed::Packed;
 pub use self::registry::Hosts;
 use crate::clock::Millis;
-use crate::control::Event;
 use crate::outlier;
 
-/// The state of one dialled address; 80 bytes with the counts of its `Arc`, because there may be a million of them.
+/// The state of one dialled address: one cache line together with the counts of its `Arc`, because a pick looks at two of
+/// them and there may be a million.
 ///
 /// A gateway of another network serves many routes with different weights: each route has a `Host` of its own that
 /// counts the open connections of that route, and all of them refer to one `Host` for the health of the address.
 #[derive(Debug)]
 pub struct Host {
-    key: EndpointKey,
+    key: Packed,
     /// Ejected, ramping or neither, and since or until when: see [`State`].
     state: AtomicU64,
-    events: mpsc::UnboundedSender<Event>,
     shared: Option<Arc<Self>>,
     open: AtomicU32,
     /// Smoothed connect time in tenths of a millisecond; 0 is unknown.
@@ -54,11 +54,10 @@ const TAG: u32 = 62;
 impl Host {
     /// An address that nothing is known of.
     #[must_use]
-    pub(crate) fn new(key: EndpointKey, events: mpsc::UnboundedSender<Event>) -> Self {
+    pub(crate) fn new(key: EndpointKey) -> Self {
         Self {
-            key,
+            key: Packed::of(key),
             state: AtomicU64::new(0),
-            events,
             shared: None,
             open: AtomicU32::new(0),
             connect: AtomicU16::new(0),
@@ -72,20 +71,20 @@ impl Host {
     pub(crate) fn of_route(shared: Arc<Self>) -> Self {
         Self {
             shared: Some(Arc::clone(&shared)),
-            ..Self::new(shared.key, shared.events.clone())
+            ..Self::new(shared.key())
         }
     }
 
     /// Where to dial.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.key.0
+        self.key().0
     }
 
     /// What it is known by.
     #[must_use]
     pub fn key(&self) -> EndpointKey {
-        self.key
+        self.key.unpack()
     }
 
     /// Whether it is another network's gateway rather than an endpoint.
@@ -161,14 +160,8 @@ impl Host {
         }
     }
 
-    /// A dial failed; the gateway's own numbers decide whether that ejects. [`crate::balance::Choice::dial_failed`]
-    /// honours the numbers of a DestinationRule.
-    pub fn dial_failed(&self, now: Millis) {
-        self.dial_failed_by(&OutlierDetection::default(), now);
-    }
-
-    /// A dial failed; `rule` decides whether that ejects. True if this call ejected it.
-    pub(crate) fn dial_failed_by(&self, rule: &OutlierDetection, now: Millis) -> bool {
+    /// A dial failed; `rule` decides whether that ejects. Until when, if this call ejected it.
+    pub(crate) fn dial_failed(&self, rule: &OutlierDetection, now: Millis) -> Option<Millis> {
         let host = self.health();
         let failures = host
             .failures
@@ -176,27 +169,21 @@ impl Host {
             .unwrap_or_default()
             .saturating_add(1);
         if !outlier::ejects(rule, u32::from(failures)) {
-            return false;
+            return None;
         }
         let packed = host.state.load(Relaxed);
         if matches!(State::unpack(packed), State::Ejected(_)) {
-            return false;
+            return None;
         }
         let until = now.after(outlier::length(rule, host.ejections.load(Relaxed)));
         let won = host
             .state
             .compare_exchange(packed, State::Ejected(until).pack(), Relaxed, Relaxed)
             .is_ok();
-        if won {
+        won.then(|| {
             host.count_ejection();
-            // Nobody listens any more only when the process is about to end.
-            let _ = host.events.send(Event::Ejected {
-                key: host.key,
-                until,
-                rule: *rule,
-            });
-        }
-        won
+            until
+        })
     }
 
     /// Our own connect at the end of the ejection failed: the next ejection, twice as long. Its end.
@@ -243,7 +230,7 @@ impl Host {
     /// What tells this address from others, whichever route it was picked for; two addresses share one with a chance of
     /// one in four billion.
     pub(crate) fn fingerprint(&self) -> u32 {
-        let hash = foldhash::fast::FixedState::default().hash_one(self.key);
+        let hash = foldhash::fast::FixedState::default().hash_one(self.key());
         u32::try_from(hash >> 32).unwrap_or(0)
     }
 

@@ -16,6 +16,7 @@ use crate::close::Reason;
 use crate::config::Role;
 use crate::control::Event;
 use crate::flows::Flows;
+use crate::host::Host;
 use crate::sni::parse_mesh_name;
 
 /// One name's way to endpoints. It lives as long as the name exists; a change of endpoints swaps its balancer and nothing
@@ -192,10 +193,41 @@ impl Route {
         }
     }
 
+    /// One connection more; [`Route::leave`] has to follow, also after an error.
+    ///
+    /// # Errors
+    /// `Overloaded` beyond the service's own limit.
+    pub(crate) fn enter(&self) -> Result<(), Reason> {
+        let before = self.open.fetch_add(1, Relaxed);
+        match self.balancer.load().policy.max_connections {
+            Some(limit) if before >= limit => Err(Reason::Overloaded),
+            _ => Ok(()),
+        }
+    }
+
+    /// One connection less.
+    pub(crate) fn leave(&self) {
+        self.open.fetch_sub(1, Relaxed);
+    }
+
+    /// A dial to this host failed; the policy decides whether that ejects it.
+    pub(crate) fn blame(self: &Arc<Self>, host: &Host, now: Millis) {
+        let rule = self.balancer.load().outlier();
+        if let Some(until) = host.dial_failed(&rule, now) {
+            // Nobody listens any more only when the data path is stopping.
+            let _ = self.events.send(Event::Ejected {
+                key: host.key(),
+                until,
+                rule,
+            });
+            self.mark_dirty();
+        }
+    }
+
     /// An endpoint or gateway to dial that is not among those tried. No lock and, at the first attempt, no allocation.
     ///
     /// # Errors
-    /// `Overloaded` beyond the service's own limit, `NoEndpoint` when nothing usable is left.
+    /// `NoEndpoint` when nothing usable is left.
     pub fn pick(
         self: &Arc<Self>,
         source: IpAddr,
@@ -203,10 +235,6 @@ impl Route {
         tried: &Tried,
     ) -> Result<Choice, Reason> {
         let balancer = self.balancer.load();
-        let over = |limit: u32| self.open.load(Relaxed) >= limit;
-        if tried.is_empty() && balancer.policy.max_connections.is_some_and(over) {
-            return Err(Reason::Overloaded);
-        }
         let mut rng = fastrand::Rng::with_seed(fastrand::u64(..));
         let drawn = if tried.is_empty() {
             balancer.draw(self, source, now, &mut rng)
@@ -217,16 +245,10 @@ impl Route {
             .or_else(|| balancer.next(tried, &mut rng))
             .ok_or(Reason::NoEndpoint)?;
         let closeness = balancer.tiers[usize::from(tier)].closeness;
-        Ok(Choice::take(
-            self,
-            &slot.host,
-            &slot.origin,
-            tier,
-            closeness,
-        ))
+        Ok(Choice::take(&slot.host, &slot.origin, tier, closeness))
     }
 
-    /// Open connections, attempts included.
+    /// Open connections.
     #[must_use]
     pub fn open(&self) -> u32 {
         self.open.load(Relaxed)

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use model::{Closeness, Origin};
@@ -12,15 +11,13 @@ use crate::clock::Millis;
 use crate::host::Host;
 use crate::table::Route;
 
-/// A host to dial. It counts as an open connection of the host and of the route until it is dropped.
+/// A host to dial. It counts as an open connection of the host until it is dropped.
 #[derive(Debug)]
 pub struct Choice {
     /// What to dial.
     pub host: Arc<Host>,
     /// Where that is; of a gateway: its network, and its cluster if it serves just one.
     pub origin: Arc<Origin>,
-    /// The route it was picked for.
-    pub route: Arc<Route>,
     /// The tier it stands in, 0 is the closest.
     pub tier: u8,
     /// How close that tier was.
@@ -41,30 +38,24 @@ pub struct Tried {
 impl Choice {
     /// Counts the connection in.
     pub(crate) fn take(
-        route: &Arc<Route>,
         host: &Arc<Host>,
         origin: &Arc<Origin>,
         tier: u8,
         closeness: Closeness,
     ) -> Self {
         host.take();
-        route.open.fetch_add(1, Relaxed);
         Self {
             gateway: host.is_of_gateway(),
             host: Arc::clone(host),
             origin: Arc::clone(origin),
-            route: Arc::clone(route),
             tier,
             closeness,
         }
     }
 
-    /// The dial failed; the policy of the route decides whether that ejects the host.
-    pub fn dial_failed(&self, now: Millis) {
-        let rule = self.route.balancer.load().outlier();
-        if self.host.dial_failed_by(&rule, now) {
-            self.route.mark_dirty();
-        }
+    /// The dial failed; the policy of the route that it was picked for decides whether that ejects the host.
+    pub fn dial_failed(&self, route: &Arc<Route>, now: Millis) {
+        route.blame(&self.host, now);
     }
 
     /// The connect has taken so long.
@@ -88,18 +79,11 @@ impl Choice {
     pub fn usual_connect(&self) -> Duration {
         self.host.usual_connect()
     }
-
-    /// Limit of this attempt; `None`: the gateway's own.
-    #[must_use]
-    pub fn connect_timeout(&self) -> Option<Duration> {
-        self.route.balancer.load().connect_timeout()
-    }
 }
 
 impl Drop for Choice {
     fn drop(&mut self) {
         self.host.give_back();
-        self.route.open.fetch_sub(1, Relaxed);
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use fastrand::Rng;
 use model::LoadBalancer;
 
-use super::{Balancer, Class, Group, Pool, Slot, Tier};
+use super::{Balancer, Class, Group, Pool, Share, Slot, Tier};
 use crate::clock::Millis;
 use crate::host::State;
 use crate::table::Route;
@@ -39,15 +39,18 @@ impl Balancer {
     ) -> Option<(&Slot, u8)> {
         let by_source = matches!(self.policy.load_balancer, LoadBalancer::SourceIp);
         let hash = if by_source { hash_of(source) } else { 0 };
-        let percent = if by_source {
-            hash % 100
-        } else {
-            rng.u64(0..100)
+        let share = match self.shares.as_slice() {
+            [all] => all,
+            shares => {
+                let percent = if by_source {
+                    hash % 100
+                } else {
+                    rng.u64(0..100)
+                };
+                let is_in = |share: &&Share| percent < u64::from(share.upto);
+                shares.iter().find(is_in)?
+            }
         };
-        let share = self
-            .shares
-            .iter()
-            .find(|share| percent < u64::from(share.upto))?;
         let tier = &self.tiers[usize::from(share.tier)];
         if let Some(maglev) = tier
             .maglev

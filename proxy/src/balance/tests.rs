@@ -351,7 +351,7 @@ fn open_connections_and_ejections_outlive_a_snapshot() {
         .collect();
     let victim = held[0].address();
     for _ in 0..3 {
-        held[0].dial_failed(NOW);
+        held[0].dial_failed(&route, NOW);
     }
     let mut three = two();
     three.push(endpoint(3, "us-west/b", Health::Healthy));
@@ -379,7 +379,7 @@ fn ejections_are_ignored_when_they_would_leave_nothing() {
             .filter_map(|_| route.pick(SOURCE, NOW, &Tried::default()).ok())
             .find(|choice| choice.address().to_string() == address);
         let choice = choice.expect("it is picked");
-        (0..3).for_each(|_| choice.dial_failed(NOW));
+        (0..3).for_each(|_| choice.dial_failed(&route, NOW));
         bench.control.on_event(Event::Dirty(route.clone()), NOW);
     };
     eject(&mut bench, "10.0.0.1:80");
@@ -405,7 +405,7 @@ fn another_routes_ejections_leave_something_too() {
     for _ in 0..3 {
         let choice = outbound.pick(SOURCE, NOW, &tried).expect("a host");
         tried.add(&choice);
-        (0..3).for_each(|_| choice.dial_failed(NOW));
+        (0..3).for_each(|_| choice.dial_failed(&outbound, NOW));
     }
     for _ in 0..100 {
         let mut tried = Tried::default();
@@ -545,15 +545,10 @@ fn a_service_can_be_limited() {
         service(vec![endpoint(1, "us-west/a", Health::Healthy)], policy),
         &[],
     );
-    let held: Vec<_> = (0..2)
-        .map(|_| route.pick(SOURCE, NOW, &Tried::default()).expect("a host"))
-        .collect();
-    assert_eq!(
-        route.pick(SOURCE, NOW, &Tried::default()).err(),
-        Some(Reason::Overloaded)
-    );
-    drop(held);
-    assert!(route.pick(SOURCE, NOW, &Tried::default()).is_ok());
+    assert_eq!([route.enter(), route.enter()], [Ok(()), Ok(())]);
+    assert_eq!(route.enter(), Err(Reason::Overloaded));
+    (0..3).for_each(|_| route.leave());
+    assert_eq!((route.enter(), route.open()), (Ok(()), 1));
 }
 
 fn parts(route: &Arc<Route>) -> HashSet<*const Part> {
@@ -578,7 +573,7 @@ fn one_ejection_compiles_one_chunk() {
         let kept = route.balancer.load_full();
         let old = parts(&route);
         let choice = route.pick(SOURCE, NOW, &Tried::default()).expect("a host");
-        (0..3).for_each(|_| choice.dial_failed(NOW));
+        (0..3).for_each(|_| choice.dial_failed(&route, NOW));
         bench.control.on_event(Event::Dirty(route.clone()), NOW);
         let new = parts(&route);
         assert_eq!((old.len(), old.difference(&new).count()), (196, 1));

@@ -169,6 +169,13 @@ impl Conn {
         let _ = self.chosen.set(choice);
     }
 
+    /// A dial to this endpoint failed, for which it is to blame.
+    pub(crate) fn blame(&self, choice: &Choice, now: Millis) {
+        if let Some(route) = self.route.get() {
+            choice.dial_failed(route, now);
+        }
+    }
+
     /// Gives the hello's buffer back.
     pub(super) fn release_hello(&self, worker: &Worker) {
         worker.release(self.held.take());

@@ -13,6 +13,9 @@ impl Conn {
     /// Tells its flow the last bytes and its end. Envoy's flags are labels of a series of their own, as in Istio.
     pub(crate) fn tell_end(&self, close: Close) {
         self.tell_flow();
+        if let Some(route) = self.route.get() {
+            route.leave();
+        }
         let flags = close.reason.flag();
         match (self.flow(), self.route.get()) {
             (Some(flow), _) if flags == "-" => {
@@ -66,9 +69,8 @@ impl Conn {
 
     /// Whether a new connection would surely get a closer endpoint than this one has.
     pub(crate) fn has_closer_place(&self) -> bool {
-        self.chosen.get().is_some_and(|choice| {
-            let balancer = choice.route.balancer();
-            balancer.sends_all_closer_than(choice.closeness)
-        })
+        let places = self.route.get().zip(self.chosen.get());
+        places
+            .is_some_and(|(route, choice)| route.balancer().sends_all_closer_than(choice.closeness))
     }
 }

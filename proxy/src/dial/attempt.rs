@@ -14,6 +14,7 @@ use crate::clock::{Clock, Millis};
 use crate::close::Reason;
 use crate::conn::Conn;
 use crate::sockets::{self, is_our_own};
+use crate::table::Route;
 use crate::worker::Worker;
 
 /// One endpoint that is being connected to, or has been.
@@ -94,7 +95,7 @@ pub(super) fn note(
 }
 
 /// Waits for an attempt that nobody needs any more.
-pub(super) async fn see_off(attempt: Attempt, clock: Clock) {
+pub(super) async fn see_off(attempt: Attempt, route: Arc<Route>, clock: Clock) {
     let left = attempt.until.since(clock.now());
     let outcome = tokio::time::timeout(left, attempt.stream.writable()).await;
     let connected = matches!(outcome, Ok(Ok(())))
@@ -104,7 +105,7 @@ pub(super) async fn see_off(attempt: Attempt, clock: Clock) {
         attempt.choice.connected(attempt.started.elapsed());
         attempt.choice.succeeded(clock.now());
     } else {
-        attempt.choice.dial_failed(clock.now());
+        attempt.choice.dial_failed(&route, clock.now());
     }
 }
 

@@ -6,17 +6,14 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use model::EndpointKey;
-use tokio::sync::mpsc;
 
 use super::Host;
-use crate::control::Event;
 
 /// The registry of addresses. Keys stand in the hosts themselves, so that an entry costs one pointer.
 #[derive(Debug)]
 pub struct Hosts {
     table: HashTable<Arc<Host>>,
     hasher: RandomState,
-    events: mpsc::UnboundedSender<Event>,
     /// Sweep when it grows to this: twice of what was in use at the last sweep.
     sweep_at: usize,
 }
@@ -25,11 +22,10 @@ pub struct Hosts {
 const SMALL: usize = 1024;
 
 impl Hosts {
-    pub(crate) fn new(events: mpsc::UnboundedSender<Event>) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             table: HashTable::new(),
             hasher: RandomState::default(),
-            events,
             sweep_at: SMALL,
         }
     }
@@ -40,7 +36,7 @@ impl Hosts {
         if let Some(host) = self.table.find(hash, |host| host.key() == key) {
             return (Arc::clone(host), false);
         }
-        let host = Arc::new(Host::new(key, self.events.clone()));
+        let host = Arc::new(Host::new(key));
         let hasher = &self.hasher;
         self.table
             .insert_unique(hash, Arc::clone(&host), |host| hasher.hash_one(host.key()));
