@@ -2,6 +2,7 @@
 //! a file each.
 
 pub(crate) mod admin;
+mod body;
 pub(crate) mod ready;
 pub(crate) mod stats;
 
@@ -19,11 +20,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use model::Snapshot;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use self::body::Payload;
 use crate::app::State;
 
 /// Connections of one server at once: a few scrapers and people.
@@ -40,7 +43,7 @@ const AGE: Duration = Duration::from_secs(60);
 const HEAD: usize = 16 << 10;
 
 /// An answer.
-pub(crate) type Answer = Response<Full<Bytes>>;
+pub(crate) type Answer = Response<Payload>;
 
 /// What one of the servers answers: an async function of the gateway's state and the request.
 pub(crate) trait Answerer: Clone + Send + Sync + 'static {
@@ -155,7 +158,20 @@ pub(crate) fn with_type(
     content_type: &'static str,
     body: impl Into<Bytes>,
 ) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+    of_type(status, content_type, Payload::Whole(Full::new(body.into())))
+}
+
+/// An answer that is written service by service.
+pub(crate) fn snapshot(snapshot: Arc<Snapshot>) -> Answer {
+    of_type(
+        StatusCode::OK,
+        "application/json",
+        Payload::snapshot(snapshot),
+    )
+}
+
+fn of_type(status: StatusCode, content_type: &'static str, body: Payload) -> Answer {
+    let mut answer = Response::new(body);
     *answer.status_mut() = status;
     let value = header::HeaderValue::from_static(content_type);
     answer.headers_mut().insert(header::CONTENT_TYPE, value);

@@ -86,7 +86,7 @@ async fn view(state: &State, request: &Request<Incoming>, path: &str) -> Answer 
         "/routes" => routes::routes(state, request),
         "/status" => status::status(state),
         "/failures" => views::failures(state, request),
-        "/snapshot" => json(StatusCode::OK, &**state.source.snapshots().borrow()),
+        "/snapshot" => super::snapshot(state.source.snapshots().borrow().clone()),
         "/source" => json(StatusCode::OK, &state.source.status()),
         "/drain" | "/loglevel" => text(StatusCode::METHOD_NOT_ALLOWED, "this needs POST\n"),
         _ => not_found(&PATHS.map(|(path, _)| path)),
