@@ -1,4 +1,5 @@
-# What a person runs, and so what CI runs. `make lint test` needs a Rust toolchain (1.95) and a C compiler, nothing else.
+# What a person runs, and so what CI runs. `make lint test` needs a Rust toolchain (1.95) and a C compiler; some tests need
+# Go (1.26) too, and say that they are skipped without it.
 
 CARGO ?= cargo
 SHELL := /bin/bash

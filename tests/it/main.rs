@@ -5,6 +5,7 @@ mod closing;
 mod dialling;
 mod explain;
 mod http;
+mod kubernetes;
 mod layering;
 mod metrics;
 mod readme;

@@ -2,15 +2,21 @@
 //! decide nothing that a story is about.
 
 mod child;
+mod control_plane;
 mod hello;
 mod http;
 mod mesh;
 mod mesh_file;
+mod namespace;
+mod region;
 mod until;
 
 pub use self::child::{Child, Crowd, raise_descriptors};
+pub use self::control_plane::{CannotBuild, ControlPlane, build};
 pub use self::hello::Hello;
 pub use self::http::{Answer, exchange, get, metric};
 pub use self::mesh::{Mesh, Place, endpoint, gateway_yaml, hello_service};
 pub use self::mesh_file::mesh_yaml;
+pub use self::namespace::{in_namespace, say};
+pub use self::region::{Region, Regions};
 pub use self::until::{until, until_async};

@@ -1,0 +1,66 @@
+//! Builds the API server from `tests/controlplane` once for each state of its sources. It needs Go and, the first time, a
+//! module proxy.
+
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use crate::namespace::say;
+
+/// Why there is no API server to test against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CannotBuild(pub String);
+
+/// The program, built now if it was not: that takes some minutes.
+///
+/// # Errors
+/// Where Go is not installed; tests are skipped with that reason.
+///
+/// # Panics
+/// When Go is there and cannot build it.
+pub fn build() -> Result<PathBuf, CannotBuild> {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let sources = project.join("controlplane");
+    let mut hasher = DefaultHasher::new();
+    for name in ["go.mod", "go.sum", "main.go"] {
+        hasher.write(&fs::read(sources.join(name)).expect("a source file"));
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR");
+    let target = target.map_or_else(|| project.join("../target"), PathBuf::from);
+    let folder = target.join(format!("controlplane/{:016x}", hasher.finish()));
+    let built = folder.join("controlplane");
+    if built.exists() {
+        return Ok(built);
+    }
+    if Command::new("go").arg("version").output().is_err() {
+        return Err(CannotBuild(
+            "Go is not installed (https://go.dev/dl)".into(),
+        ));
+    }
+    fs::create_dir_all(&folder).expect("a folder");
+    let lock = File::create(folder.join("lock")).expect("a lock file");
+    lock.lock().expect("our turn");
+    if built.exists() {
+        return Ok(built);
+    }
+    say("== building kube-apiserver and etcd for the tests, once; this takes about six minutes");
+    let begun = Instant::now();
+    let unfinished = folder.join("unfinished");
+    let output = Command::new("go")
+        .args(["build", "-mod=readonly", "-ldflags=-s -w", "-o"])
+        .arg(&unfinished)
+        .arg(".")
+        .current_dir(&sources)
+        .output()
+        .expect("go runs");
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "go build failed: {complained}");
+    fs::rename(&unfinished, &built).expect("renamed");
+    say(&format!(
+        "== built kube-apiserver and etcd in {} s",
+        begun.elapsed().as_secs()
+    ));
+    Ok(built)
+}

@@ -1,0 +1,216 @@
+//! Regions: in each a real API server with what users apply, an endpoint of `hello` and a gateway that finds all by itself.
+//! Only for tests that run [`in_namespace`](crate::in_namespace): everything has 10.x addresses.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use discovery::kubernetes::remote_secret::{self, Request};
+use gateway::App;
+use gateway::config;
+use serde_json::Value;
+use sidecar::{Backend, Client, Pki};
+
+use crate::{ControlPlane, until_async};
+
+const CLUSTER: &str = include_str!("../fixtures/cluster.yaml");
+const EXPOSE: &str = include_str!("../fixtures/expose.yaml");
+const ISTIO: &str = include_str!("../fixtures/istio.yaml");
+
+/// The name of the cluster, its network, its region; by number from 1.
+const NAMES: [[&str; 3]; 3] = [
+    ["ap", "network1", "ap-south"],
+    ["us", "network2", "us-west"],
+    ["eu", "network3", "eu-west"],
+];
+
+/// One cluster with its network.
+pub struct Region {
+    /// Its cluster's id.
+    pub name: &'static str,
+    /// Its API server.
+    pub plane: ControlPlane,
+    /// The endpoint of `hello` that it runs, which answers with the cluster's id.
+    pub backend: Backend,
+    number: u8,
+    app: Option<App>,
+}
+
+/// The three of them.
+pub struct Regions {
+    /// Trust of all endpoints and clients.
+    pub pki: Pki,
+    /// ap, us and eu.
+    pub all: Vec<Region>,
+}
+
+impl Regions {
+    /// Starts the three, with two remote Secrets in each and a gateway that has synced all.
+    ///
+    /// # Panics
+    /// When something does not start.
+    pub async fn start(binary: &Path) -> Self {
+        let pki = Pki::new();
+        let mut all = Vec::new();
+        for number in 1..=3 {
+            let region = Region::start(binary, &pki, number).await;
+            region.plane.apply(ISTIO).await;
+            region.plane.apply(EXPOSE).await;
+            all.push(region);
+        }
+        for region in &all {
+            let secret = region.remote_secret().await;
+            for other in all.iter().filter(|other| other.name != region.name) {
+                other.plane.apply(&secret).await;
+            }
+        }
+        for region in &mut all {
+            region.start_gateway().await;
+            region.until_synced(3).await;
+        }
+        Self { pki, all }
+    }
+}
+
+impl Region {
+    /// The region with this number, with neither Istio's kinds nor a gateway.
+    ///
+    /// # Panics
+    /// When something does not start.
+    pub async fn start(binary: &Path, pki: &Pki, number: u8) -> Self {
+        let [name, ..] = NAMES[usize::from(number) - 1];
+        let plane = ControlPlane::start(binary, address(number, 254)).await;
+        let pod = SocketAddr::new(address(number, 0), 9898);
+        let backend = Backend::start_with(pki.server_config(&["istio"]), name, pod).await;
+        let region = Self {
+            name,
+            plane,
+            backend: backend.expect("an endpoint starts"),
+            number,
+            app: None,
+        };
+        region.plane.apply(&region.objects()).await;
+        region
+    }
+
+    /// Starts its gateway, which is not waited for.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_gateway(&mut self) {
+        let [name, network, region] = NAMES[usize::from(self.number) - 1];
+        let text = format!(
+            "cluster: {name}
+network: {network}
+locality: {region}/a
+namespace: istio-system
+labels: {{istio: eastwestgateway}}
+workers: 1
+listeners:
+  - {{address: '{}', role: inbound}}
+  - {{address: '{}', role: outbound}}
+admin: {{address: '127.0.0.1:0'}}
+stats: {{address: '127.0.0.1:0'}}
+ready: {{address: '127.0.0.1:0'}}
+source: {{kubernetes: {{kubeconfig: '{}'}}}}
+",
+            self.inbound(),
+            self.outbound(),
+            self.plane.kubeconfig().display()
+        );
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("gateway.yaml");
+        std::fs::write(&file, text).expect("written");
+        let config = config::load(Some(&file), &[]).expect("a good configuration");
+        self.app = Some(App::start(config).await.expect("the gateway starts"));
+    }
+
+    /// Where other networks enter.
+    #[must_use]
+    pub fn inbound(&self) -> SocketAddr {
+        SocketAddr::new(address(self.number, 255), 15443)
+    }
+
+    /// Where local workloads leave.
+    #[must_use]
+    pub fn outbound(&self) -> SocketAddr {
+        SocketAddr::new(address(self.number, 255), 15444)
+    }
+
+    /// What a local workload is answered by: the cluster whose endpoint it was, or why none.
+    ///
+    /// # Errors
+    /// Why there was no answer.
+    pub async fn ask(&self, pki: &Pki) -> Result<String, sidecar::Error> {
+        let client = Client::new(pki, self.outbound());
+        client.ask().await.map(|answer| answer.who)
+    }
+
+    /// Says of its endpoint whether it is ready.
+    pub async fn set_ready(&self, ready: bool) {
+        let objects = self.objects();
+        let slice = objects.rsplit("\n---").next().unwrap_or_default();
+        let conditions = format!("ready: {ready}, serving: {ready}");
+        let slice = slice.replace("ready: true, serving: true", &conditions);
+        self.plane.apply(&slice).await;
+    }
+
+    /// A Secret by which others find it, as `causeway create-remote-secret` makes it; for an hour.
+    ///
+    /// # Panics
+    /// When none is made.
+    pub async fn remote_secret(&self) -> String {
+        let request = Request {
+            name: Some(self.name.to_owned()),
+            namespace: "istio-system".to_owned(),
+            service_account: "causeway-reader".to_owned(),
+            server: None,
+            duration: Some(Duration::from_secs(3600)),
+        };
+        let made = remote_secret::create(self.plane.home(), &request).await;
+        made.expect("a Secret").yaml
+    }
+
+    /// Waits until its gateway has synced so many clusters.
+    pub async fn until_synced(&self, clusters: usize) {
+        self.until_state("synced", clusters).await;
+    }
+
+    /// Waits until exactly so many clusters of its gateway are in this state.
+    pub async fn until_state(&self, state: &str, clusters: usize) {
+        let what = format!("{} sees {clusters} clusters {state}", self.name);
+        until_async(&what, async || {
+            let status = self.status().await;
+            let known = status["clusters"].as_object();
+            let found = known.into_iter().flatten();
+            found.filter(|(_, one)| one["state"] == state).count() == clusters
+        })
+        .await;
+    }
+
+    /// What its gateway says of discovery.
+    ///
+    /// # Panics
+    /// When the gateway does not run.
+    pub async fn status(&self) -> Value {
+        let answer = crate::get(self.app().addresses().admin, "/status").await;
+        let status: Value = serde_json::from_str(&answer.body).expect("JSON");
+        status["source"].clone()
+    }
+
+    fn app(&self) -> &App {
+        self.app.as_ref().expect("its gateway runs")
+    }
+
+    fn objects(&self) -> String {
+        let [_, network, region] = NAMES[usize::from(self.number) - 1];
+        CLUSTER
+            .replace("NUMBER", &self.number.to_string())
+            .replace("NETWORK", network)
+            .replace("REGION", region)
+    }
+}
+
+fn address(number: u8, third: u8) -> IpAddr {
+    Ipv4Addr::new(10, number, third, 1).into()
+}
