@@ -1,3 +1,6 @@
-//! bench: will hold the load generator, the peers it compares with, and the reports.
-//!
-//! Nothing is built yet but the library `sidecar` beside it; no other crate may depend on this one.
+//! bench: a load generator, an endpoint to send it to, and a count of the gateway's system calls under it. No other crate
+//! may depend on this one.
+
+pub mod backend;
+pub mod load;
+pub mod syscalls;
