@@ -6,6 +6,7 @@ mod dialling;
 mod explain;
 mod http;
 mod kubernetes;
+mod kubernetes_faults;
 mod layering;
 mod metrics;
 mod readme;
