@@ -61,6 +61,8 @@ impl Wheel {
                     self.schedule(key, when);
                 }
             }
+            // The room of a storm is not kept: it would wander through all the slots.
+            self.due.shrink_to(ROOM);
         }
     }
 }
