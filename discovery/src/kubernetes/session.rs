@@ -77,7 +77,7 @@ impl Session {
         let mut tasks = JoinSet::new();
         tasks.spawn(identify(api.clone(), identity.clone(), sender.clone()));
         if scope.istio {
-            tasks.spawn(find_istio(api.clone(), sender));
+            tasks.spawn(find_istio(api.clone(), identity.clone(), sender));
         }
         let mut session = Self {
             api,
@@ -276,19 +276,55 @@ async fn identify(api: Api, identity: Identity, out: mpsc::Sender<Told>) {
     }
 }
 
-async fn find_istio(api: Api, out: mpsc::Sender<Told>) {
+async fn find_istio(api: Api, identity: Identity, out: mpsc::Sender<Told>) {
     let mut backoff = Backoff::default();
     loop {
-        let found = istio::find(&api).await;
-        let pause = if found.is_ok() {
+        let found = look_for_istio(&api, &identity).await;
+        let pause = if matches!(found, Ok(Some(_))) {
             backoff.reset();
             LOOK.mul_f64(0.9 + 0.2 * fastrand::f64())
         } else {
             backoff.next(None)
         };
-        if out.send(Told::Istio(found)).await.is_err() {
+        if let Some(told) = found.transpose()
+            && out.send(Told::Istio(told)).await.is_err()
+        {
             return;
         }
         sleep(pause).await;
+    }
+}
+
+/// Which of Istio's kinds the server has. Nothing is said while another cluster answers at its address: that one's kinds say
+/// nothing of ours, and taking their absence for an end would end what they expose.
+async fn look_for_istio(api: &Api, identity: &Identity) -> Result<Option<Found>, Fault> {
+    match identity.compare(api).await? {
+        Known::Another => Ok(None),
+        Known::Same | Known::Unknown => istio::find(api).await.map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kubernetes::testing::Fake;
+
+    #[tokio::test]
+    async fn another_clusters_want_of_kinds_says_nothing_of_ours() {
+        let fake = Fake::default();
+        let (api, identity) = (fake.api(), Identity::default());
+        let found = look_for_istio(&api, &identity).await;
+        assert!(
+            matches!(found, Ok(Some(kinds)) if kinds.is_empty()),
+            "ours has none yet"
+        );
+        fake.serve(
+            "/api/v1/namespaces/kube-system",
+            json!({"metadata": {"uid": "another"}}),
+        );
+        let found = look_for_istio(&api, &identity).await;
+        assert!(matches!(found, Ok(None)), "{found:?}");
     }
 }
