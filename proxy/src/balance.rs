@@ -147,6 +147,12 @@ impl Balancer {
         self.policy.connect_timeout
     }
 
+    /// Open connections that the service may have; `None`: no limit.
+    #[must_use]
+    pub fn max_connections(&self) -> Option<u32> {
+        self.policy.max_connections
+    }
+
     /// The numbers that eject.
     #[must_use]
     pub fn outlier(&self) -> OutlierDetection {

@@ -57,10 +57,12 @@ struct Budget {
 }
 
 impl Closer {
-    pub(crate) fn new(config: Closing) -> Self {
+    /// One of so many workers' closers, which share what is allowed in a second.
+    pub(crate) fn new(config: Closing, workers: usize) -> Self {
+        let workers = u32::try_from(workers).unwrap_or(u32::MAX).max(1);
         Self {
             failback: Budget {
-                per_second: config.failback_per_second,
+                per_second: config.failback_per_second.div_ceil(workers),
                 second: 0,
                 used: 0,
             },
@@ -140,10 +142,16 @@ impl Closer {
     /// Once the window of a batch has ended: what is said of the connections that are left, if they end with it.
     pub(crate) fn end_batch(&mut self, now: Millis) -> Option<Reason> {
         let running = self.batch.as_ref()?;
-        if now < running.began.after(running.batch.over) {
+        let rest = running.batch.rest;
+        // Who is only asked gets two rounds more, so that a short window too has a quiet moment in it.
+        let more = if rest.is_none() {
+            QUICK_ROUND * 2
+        } else {
+            Duration::ZERO
+        };
+        if now < running.began.after(running.batch.over + more) {
             return None;
         }
-        let rest = running.batch.rest;
         if rest.is_none() {
             self.batch = None;
         }

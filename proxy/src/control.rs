@@ -129,6 +129,7 @@ impl Control {
     fn on_probe(&mut self, key: EndpointKey, found: Probed, now: Millis) {
         let Some(host) = self.hosts.find(key).cloned() else {
             self.ejections.forget(key);
+            self.progress.ejected.store(self.ejections.count(), Relaxed);
             return;
         };
         if found == Probed::Unable {

@@ -50,10 +50,7 @@ pub(crate) async fn accept(
         let ready = tokio::select! {
             ready = listener.readable() => ready,
             _ = closing.wait_for(|closing| *closing) => {
-                while let Ok((socket, peer)) = accept_one(listener.get_ref()) {
-                    admit(&worker, socket, peer, index);
-                }
-                return;
+                return take_the_rest(&worker, listener.get_ref(), index, &mut reserve);
             }
         };
         let Ok(mut ready) = ready else {
@@ -93,6 +90,20 @@ pub(crate) async fn accept(
             tokio::time::sleep(PAUSE).await;
         } else {
             tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Takes who has come so far, before the listener closes.
+fn take_the_rest(worker: &Rc<Worker>, listener: &TcpListener, index: u16, reserve: &mut Reserve) {
+    loop {
+        match accept_one(listener) {
+            Ok((socket, peer)) => admit(worker, socket, peer, index),
+            Err(Errno::CONNABORTED | Errno::INTR | Errno::PROTO) => {}
+            Err(Errno::MFILE | Errno::NFILE) if reserve.turn_one_away(listener).is_ok() => {
+                worker.count_without_descriptor();
+            }
+            Err(_) => return,
         }
     }
 }

@@ -62,8 +62,8 @@ pub(crate) struct Views {
 pub(crate) struct Passthrough {
     /// The listener's port; `None` for any.
     pub(crate) port: Option<u16>,
-    /// Cumulative weights.
-    pub(crate) to: Vec<(u32, Arc<Route>)>,
+    /// Cumulative weights; each fits into 32 bits, their sum may not.
+    pub(crate) to: Vec<(u64, Arc<Route>)>,
 }
 
 /// The table in force, shared by all workers.
@@ -164,7 +164,7 @@ impl Passthrough {
         if *total == 0 {
             return None;
         }
-        let at = fastrand::u32(0..*total);
+        let at = fastrand::u64(0..*total);
         let index = self.to.partition_point(|(upto, _)| *upto <= at);
         self.to.get(index).map(|(_, route)| route)
     }

@@ -204,7 +204,7 @@ impl Worker {
             conns: RefCell::default(),
             holding: RefCell::new(Holding::new(ceiling)),
             wheel: RefCell::new(Wheel::new(clock.now())),
-            closer: RefCell::new(Closer::new(shared.config.closing)),
+            closer: RefCell::new(Closer::new(shared.config.closing, shared.inboxes.len())),
             shared,
         }
     }

@@ -90,6 +90,37 @@ async fn a_name_is_explained_as_it_is_served() {
     assert_eq!(roles, [Some("inbound"), Some("outbound")]);
 }
 
+/// Asking counts nothing and takes nobody's turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn explaining_changes_nothing() {
+    let mesh = Mesh::start(V4, |_| {}).await;
+    let (one, two) = (mesh.backend("one").await, mesh.backend("two").await);
+    let both = vec![endpoint(one.address(), HERE), endpoint(two.address(), HERE)];
+    let mut service = hello_service(both);
+    service.policy = std::sync::Arc::new(model::Policy {
+        load_balancer: model::LoadBalancer::RoundRobin,
+        max_connections: Some(1),
+        ..model::Policy::default()
+    });
+    mesh.publish(vec![service], &[]).await;
+    let query = format!("sni={HELLO_NAME}");
+    let before = explain(&mesh, &query).await;
+    assert_eq!(before, explain(&mesh, &query).await);
+    let client = mesh.client(Role::Inbound);
+    let first = client.ask().await.expect("an answer").who;
+    for _ in 0..3 {
+        explain(&mesh, &query).await;
+    }
+    until("the first is gone", || mesh.proxy().open() == 0).await;
+    let held = client.connect().await.expect("a connection");
+    let said = explain(&mesh, &query).await;
+    assert_eq!(said["refused"]["reason"], "overloaded");
+    held.close().await;
+    until("the second is gone", || mesh.proxy().open() == 0).await;
+    let third = client.ask().await.expect("an answer").who;
+    assert_eq!(first, third, "in turn: one, the other, one");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_is_explained_by_its_reason_and_what_is_near() {
     let (mesh, _near, _far) = two_zones().await;

@@ -18,6 +18,7 @@ pub struct Child {
     inbound: SocketAddr,
     stats: SocketAddr,
     ready: SocketAddr,
+    admin: SocketAddr,
 }
 
 impl Child {
@@ -35,6 +36,7 @@ impl Child {
             inbound: unknown,
             stats: unknown,
             ready: unknown,
+            admin: unknown,
         };
         let log = child.folder.path().join("log");
         until_async("the gateway listens", async || {
@@ -51,10 +53,11 @@ impl Child {
             let found = line.and_then(|line| line["fields"][key].as_str()?.parse().ok());
             found.unwrap_or_else(|| panic!("no {key} in {}", child.log()))
         };
-        (child.inbound, child.stats, child.ready) = (
+        (child.inbound, child.stats, child.ready, child.admin) = (
             address("address", Some("inbound")),
             address("stats", None),
             address("ready", None),
+            address("admin", None),
         );
         child
     }
@@ -100,6 +103,25 @@ impl Child {
     #[must_use]
     pub fn ready(&self) -> SocketAddr {
         self.ready
+    }
+
+    /// Where its admin API is.
+    #[must_use]
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// The lines of its access log so far.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn access_log(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.folder.path().join("access.log"));
+        let text = text.expect("an access log");
+        text.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
     }
 
     /// Everything it has logged.

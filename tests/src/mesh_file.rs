@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use discovery::Span;
-use model::{Endpoint, Gateway, Health, PassthroughRoute, Policy, Service, TlsMode};
+use model::{Endpoint, Gateway, Health, LoadBalancer, PassthroughRoute, Policy, Service, TlsMode};
 use serde_json::{Value, json};
 
 /// The text of the file: JSON, which is YAML.
@@ -63,6 +63,9 @@ fn policy(policy: &Policy) -> Value {
             "baseEjection": Span(outlier.base_ejection).to_string(),
             "maxEjection": Span(outlier.max_ejection).to_string(),
         });
+    }
+    if policy.load_balancer != LoadBalancer::default() {
+        written["loadBalancer"] = json!(policy.load_balancer);
     }
     if let Some(limit) = policy.max_connections {
         written["maxConnections"] = json!(limit);

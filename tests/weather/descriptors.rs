@@ -1,6 +1,6 @@
 //! Too few descriptors: said, not spun on, and over when they are there again.
 
-use tests::{Child, Crowd};
+use tests::{Child, Crowd, get};
 
 use crate::{ALONE, CAUSEWAY, CROWD, echoes};
 
@@ -58,6 +58,17 @@ async fn without_descriptors_clients_are_told_and_nothing_spins() {
         .await;
     eprintln!("== {without} without descriptor, {ended} ended");
     assert!(without > 0.0);
+    // Who got the last descriptor cannot be dialled for.
+    let unable = |line: &serde_json::Value| line["reason"] == "dial_unable";
+    assert!(gateway.count("dial_unable").await > 0.0);
+    let lines = gateway.access_log();
+    let line = lines.iter().find(|line| unable(line)).expect("a line");
+    assert_eq!(line["attempts"][0]["outcome"], "unable", "{line}");
+    let failures = get(gateway.admin(), "/failures?reason=dial_unable")
+        .await
+        .json();
+    let failures = failures["failures"].as_array().expect("a list");
+    assert!(failures.contains(line), "{failures:?}");
     assert_eq!(ended as u64, 400, "{}", gateway.metrics().await);
     assert_eq!(
         Crowd::start(CROWD, gateway.inbound(), 50, "ask").report()["served"],

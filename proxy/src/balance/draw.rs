@@ -97,7 +97,9 @@ impl Balancer {
             } else {
                 at + first.weight
             });
-            if !self.accepts(route, second.slot, now, rng) {
+            // One address can stand in two slots, where two clusters list it.
+            let is_same = Arc::ptr_eq(&first.slot.host, &second.slot.host);
+            if is_same || !self.accepts(route, second.slot, now, rng) {
                 continue;
             }
             let (a, b) = (first.slot.host.open(), second.slot.host.open());

@@ -34,7 +34,7 @@ fn shed(percent: u8) -> Batch {
 }
 
 fn closer() -> Closer {
-    Closer::new(Closing::default())
+    Closer::new(Closing::default(), 1)
 }
 
 /// Asks for each connection once; how many are told to end.
@@ -147,10 +147,11 @@ fn a_drain_ends_with_everything_closed() {
 
 #[test]
 fn old_connections_end_a_tenth_earlier_or_later() {
-    let mut closer = Closer::new(Closing {
+    let config = Closing {
         max_age: Some(Duration::from_secs(100)),
         failback_per_second: 0,
-    });
+    };
+    let mut closer = Closer::new(config, 1);
     let conns: Vec<_> = (0..1_000).map(conn).collect();
     assert_eq!(round(&mut closer, &conns, 1, Millis(90_000)), 0);
     let half = round(&mut closer, &conns, 1, Millis(100_000));

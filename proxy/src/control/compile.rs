@@ -292,7 +292,7 @@ impl Routes {
                     ..destination.clone()
                 };
                 if let Some(entry) = self.plain.get(&key).filter(|_| destination.weight > 0) {
-                    upto += destination.weight;
+                    upto += u64::from(destination.weight);
                     to.push((upto, entry.route.clone()));
                 }
             }

@@ -1,12 +1,10 @@
 //! What would become of a server name, and why: listener, route, tiers, every endpoint. It must not change anything, and asks
 //! the same table and balancers that connections ask.
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use proxy::Bound;
-use proxy::balance::Tried;
+use proxy::balance::{AddressView, View};
 use proxy::close::Reason;
 use proxy::config::Role;
 use proxy::hello::Alpn;
@@ -93,21 +91,37 @@ fn on_listener(state: &State, bound: &Bound, name: &str, alpn: Alpn) -> Value {
     said["tiers"] = tiers.collect();
     said["unused"] = unused(&view);
     said["ignoresEjections"] = view.ignores_ejections.into();
-    let source = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    match route.pick(source, now, &Tried::default()) {
-        Ok(choice) => {
+    let balancer = route.balancer();
+    let is_full = balancer
+        .max_connections()
+        .is_some_and(|limit| route.open() >= limit);
+    match likely(&view) {
+        _ if is_full => said["refused"] = refusal(Reason::Overloaded),
+        None => said["refused"] = refusal(Reason::NoEndpoint),
+        Some((tier, address)) => {
             said["pick"] = json!({
-                "address": choice.address(),
-                "cluster": choice.origin.cluster,
-                "network": choice.origin.network,
-                "locality": choice.origin.locality,
-                "tier": choice.tier,
-                "gateway": choice.gateway,
+                "address": address.address,
+                "cluster": address.origin.cluster,
+                "network": address.origin.network,
+                "locality": address.origin.locality,
+                "tier": tier,
+                "gateway": address.gateway,
             });
         }
-        Err(reason) => said["refused"] = refusal(reason),
     }
     said
+}
+
+/// Where a new connection most likely goes, and its tier: the largest share, and of equals the least loaded. A real pick would
+/// be counted, and take a turn from a client.
+fn likely(view: &View) -> Option<(usize, &AddressView)> {
+    let tiers = view.tiers.iter().enumerate();
+    let all = tiers.flat_map(|(at, tier)| tier.addresses.iter().map(move |address| (at, address)));
+    let better = |one: &AddressView, other: &AddressView| {
+        other.share > one.share || (other.share == one.share && other.open < one.open)
+    };
+    all.filter(|(_, address)| address.share > 0.0)
+        .reduce(|best, next| if better(best.1, next.1) { next } else { best })
 }
 
 fn refusal(reason: Reason) -> Value {
