@@ -90,6 +90,47 @@ async fn ap_and_eu(binary: &std::path::Path) -> (Pki, Region, Region) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn api_servers_that_stop_or_die_lose_no_endpoint() {
+    let test = "kubernetes_faults::api_servers_that_stop_or_die_lose_no_endpoint";
+    let Some(binary) = api_server(test) else {
+        return;
+    };
+    let (pki, ap, mut eu) = ap_and_eu(&binary).await;
+    let traffic = Traffic::start(&pki, &ap, "eu");
+    eu.plane.freeze();
+    ap.until_state("stale", 1).await;
+    traffic.go_on(100).await;
+    eu.plane.thaw();
+    ap.until_synced(2).await;
+    eu.plane.kill();
+    ap.until_state("stale", 1).await;
+    traffic.go_on(100).await;
+    eu.plane.restart(true).await;
+    ap.until_synced(2).await;
+    assert_eq!(traffic.end().await, Vec::<String>::new());
+}
+
+/// Another cluster at the same address: its UID is another, and nothing that it says is believed.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_server_that_comes_back_empty_loses_no_endpoint() {
+    let test = "kubernetes_faults::an_api_server_that_comes_back_empty_loses_no_endpoint";
+    let Some(binary) = api_server(test) else {
+        return;
+    };
+    let (pki, ap, mut eu) = ap_and_eu(&binary).await;
+    let traffic = Traffic::start(&pki, &ap, "eu");
+    eu.plane.restart(false).await;
+    eu.plane.restart(false).await;
+    until_async("eu is not believed", async || {
+        let state = ap.status().await["clusters"]["eu"]["state"].clone();
+        state == "stale" || state == "frozen"
+    })
+    .await;
+    traffic.go_on(500).await;
+    assert_eq!(traffic.end().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_credential_loses_nothing_and_a_new_one_is_taken() {
     let test = "kubernetes_faults::a_revoked_credential_loses_nothing_and_a_new_one_is_taken";
     let Some(binary) = api_server(test) else {
