@@ -230,7 +230,7 @@ async fn a_subset_takes_only_its_own() {
         "v2".into(),
         Subset {
             labels: labels("v2"),
-            policy: None,
+            ..Subset::default()
         },
     );
     mesh.publish(vec![service], &[]).await;

@@ -40,6 +40,14 @@ const HOSTNAME: &str = "kubernetes.io/hostname";
 const NETWORK: &str = "topology.istio.io/network";
 
 impl Closeness {
+    /// The rank of a tier that another control plane has given, the first being 0. None but the first is taken for a zone
+    /// or region of the usual order.
+    #[must_use]
+    pub fn given(tier: usize) -> Self {
+        let tier = u32::try_from(tier).unwrap_or(u32::MAX);
+        Self(tier.saturating_mul(WITHIN_NETWORK))
+    }
+
     /// Our own zone, by the usual order.
     #[must_use]
     pub const fn is_own_zone(self) -> bool {

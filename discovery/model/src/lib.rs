@@ -39,5 +39,5 @@ pub use self::policy::{
     Distribute, Failover, LoadBalancer, LocalityPolicy, OutlierDetection, Policy,
     TrafficDistribution,
 };
-pub use self::service::{Port, Protocol, Service, Subset};
+pub use self::service::{Assigned, Audience, Join, Port, Protocol, Service, Subset};
 pub use self::snapshot::{Destination, PassthroughRoute, Snapshot};

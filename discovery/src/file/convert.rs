@@ -131,7 +131,7 @@ impl Converter<'_> {
                 Arc::from(name),
                 Subset {
                     labels,
-                    policy: None,
+                    ..Subset::default()
                 },
             )
         });

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use model::{
-    Availability, Closeness, ClusterId, Endpoint, EndpointKey, Health, Labels, NetworkId, Policy,
+    Availability, Closeness, ClusterId, Endpoint, EndpointKey, Health, Join, Labels, NetworkId,
     TlsMode, Viewpoint, closeness, distribute_share,
 };
 
@@ -19,11 +19,7 @@ use crate::host::{Host, Hosts};
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Selection {
     pub(crate) role: Role,
-    /// Joins service port and endpoint port.
-    pub(crate) port_name: Arc<str>,
-    /// Labels of the subset; empty for all.
-    pub(crate) labels: Labels,
-    pub(crate) policy: Arc<Policy>,
+    pub(crate) join: Join,
 }
 
 /// What a chunk comes to.
@@ -93,24 +89,29 @@ impl Compiler<'_> {
         let mut compiled = ChunkParts::default();
         let mut local: BTreeMap<Place, ([Entries; 3], Availability)> = BTreeMap::new();
         for endpoint in endpoints {
-            if endpoint.health == Health::Terminating
-                || !selects(&selection.labels, &endpoint.labels)
-            {
+            let join = &selection.join;
+            if endpoint.health == Health::Terminating || !selects(&join.labels, &endpoint.labels) {
                 continue;
             }
-            let own = self.viewpoint.is_own(&endpoint.origin);
+            let own = join.assigned || self.viewpoint.is_own(&endpoint.origin);
             if !own && selection.role != Role::Outbound {
                 continue;
             }
-            let Some(key) = endpoint.dial_key(&selection.port_name) else {
-                compiled.unused.no_port += 1;
+            let mut tiers = join.port_names.iter().enumerate();
+            let found = tiers.find_map(|(tier, name)| Some((tier, endpoint.dial_key(name)?)));
+            let Some((tier, key)) = found else {
+                // An endpoint that is assigned to other names is not missing in this one.
+                compiled.unused.no_port += u32::from(!join.assigned);
                 continue;
             };
             if selection.role != Role::Passthrough && endpoint.tls != TlsMode::Istio {
                 compiled.unused.not_mesh += 1;
                 continue;
             }
-            let place = self.place(endpoint, selection, own);
+            let place = match join.assigned {
+                true => Place::given(tier),
+                false => self.place(endpoint, selection, own),
+            };
             if own {
                 if self.is_forbidden(key.0) {
                     compiled.unused.forbidden += 1;
@@ -158,7 +159,7 @@ impl Compiler<'_> {
     }
 
     fn place(&self, endpoint: &Endpoint, selection: &Selection, own: bool) -> Place {
-        let policy = &selection.policy.locality;
+        let policy = &selection.join.policy.locality;
         match distribute_share(self.viewpoint, policy, &endpoint.origin.locality) {
             Some((group, percent)) => Place {
                 closeness: Closeness(0),
@@ -181,7 +182,7 @@ impl Compiler<'_> {
         excluded: &mut Vec<EndpointKey>,
     ) -> (Arc<Host>, Class) {
         let (host, new) = self.hosts.of(key);
-        if new && self.warm && selection.policy.warmup.is_some() {
+        if new && self.warm && selection.join.policy.warmup.is_some() {
             host.warm_up(self.now);
         }
         let class = match endpoint.health {
@@ -194,6 +195,17 @@ impl Compiler<'_> {
             Health::Unhealthy | Health::Terminating => Class::Rest,
         };
         (host, class)
+    }
+}
+
+impl Place {
+    /// A tier that another control plane has given.
+    fn given(tier: usize) -> Self {
+        Self {
+            closeness: Closeness::given(tier),
+            group: 0,
+            percent: 100,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The real balancer, compiled from real snapshots: Envoy's vectors by sampled picks, and the rules that are ours.
 
+mod assigned;
 mod reuse;
 
 use std::collections::{BTreeMap, HashMap, HashSet};

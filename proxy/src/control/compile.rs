@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use model::{
-    Chunked, Destination, Endpoint, EndpointKey, Hostname, Labels, Network, NetworkId, Port,
-    Protocol, Service, Snapshot, Subset, Viewpoint, diff,
+    Assigned, Audience, Chunked, Destination, Endpoint, EndpointKey, Hostname, Network, NetworkId,
+    Port, Protocol, Service, Snapshot, Viewpoint, diff,
 };
 use tokio::sync::mpsc;
 
@@ -45,7 +45,9 @@ struct Entry {
 }
 
 /// What decides about the names of a service.
-type Shape<'a> = (&'a [Port], Vec<&'a Arc<str>>);
+type Shape<'a> = (&'a [Port], Vec<(&'a str, Option<&'a AssignedPorts>)>);
+
+type AssignedPorts = BTreeMap<u16, Assigned>;
 
 impl Routes {
     pub(super) fn new(
@@ -194,7 +196,6 @@ impl Routes {
                 )
             })
             .collect();
-        let whole: Arc<str> = "".into();
         let mut entries = Vec::new();
         let mut seen = HashSet::new();
         let streams = service
@@ -202,15 +203,16 @@ impl Routes {
             .iter()
             .filter(|port| port.protocol != Protocol::Udp);
         for port in streams.filter(|port| seen.insert(port.number)) {
-            for subset in std::iter::once(&whole).chain(service.subsets.keys()) {
+            for subset in service.subset_names() {
+                let subset: Arc<str> = subset.into();
                 for role in &self.mesh_roles {
-                    let Some(selection) = selection(service, port.number, subset, *role) else {
+                    let Some(selection) = selection(service, port.number, &subset, *role) else {
                         continue;
                     };
                     let key = (*role, port.number, subset.clone());
                     entries.push(match before.remove(&key) {
                         Some(entry) => entry.keep_or_renew(selection),
-                        None => self.entry(service, port.number, subset, selection),
+                        None => self.entry(service, port.number, &subset, selection),
                     });
                 }
             }
@@ -330,7 +332,7 @@ impl Entry {
     ) {
         let setting = Setting {
             networks,
-            policy: &self.selection.policy,
+            policy: &self.selection.join.policy,
             zone_spill,
             panic_threshold: 0,
         };
@@ -375,28 +377,17 @@ fn reuse(
     parts.collect()
 }
 
-fn selection(service: &Service, port: u16, subset: &Arc<str>, role: Role) -> Option<Selection> {
-    let mut streams = service
-        .ports
-        .iter()
-        .filter(|known| known.protocol != Protocol::Udp);
-    let port = streams.find(|known| known.number == port)?;
-    let subset = match subset.is_empty() {
-        true => Subset {
-            labels: Labels::new(),
-            policy: None,
-        },
-        false => service.subsets.get(subset)?.clone(),
+fn selection(service: &Service, port: u16, subset: &str, role: Role) -> Option<Selection> {
+    let audience = match role {
+        Role::Inbound | Role::Outbound => Audience::Mesh,
+        Role::Passthrough => Audience::Plain,
     };
-    let policy = subset.policy.as_ref().unwrap_or(&service.policy);
-    Some(Selection {
-        role,
-        port_name: port.name.clone(),
-        policy: policy.for_port(port.number).clone(),
-        labels: subset.labels,
-    })
+    let join = service.join(port, subset, audience)?;
+    Some(Selection { role, join })
 }
 
 fn shape(service: &Service) -> Shape<'_> {
-    (&service.ports, service.subsets.keys().collect())
+    let subsets = service.subsets.iter();
+    let subsets = subsets.map(|(name, subset)| (&**name, subset.assigned.as_ref()));
+    (&service.ports, subsets.collect())
 }

@@ -52,6 +52,7 @@ pub(super) fn ruling(selected: &Selected, distribution: TrafficDistribution) -> 
         let of = Subset {
             labels: subset.labels.clone(),
             policy: subset_policy,
+            ..Subset::default()
         };
         ruling.subsets.insert(subset.name.clone(), of);
     }
