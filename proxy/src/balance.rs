@@ -11,6 +11,7 @@
 mod assemble;
 mod choice;
 mod draw;
+mod group;
 mod maglev;
 mod part;
 mod retry;
@@ -19,14 +20,15 @@ mod view;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Availability, Closeness, Origin, OutlierDetection, Policy};
+use model::{Availability, Closeness, OutlierDetection, Policy};
 
 pub(crate) use self::assemble::{Assembly, Setting, assemble};
 pub use self::choice::{Choice, Tried};
+pub(crate) use self::draw::Draw;
+use self::group::{Group, Part, Slot};
 use self::maglev::Maglev;
 pub(crate) use self::part::{ChunkParts, Compiler, Selection};
 pub use self::view::{AddressView, Readiness, TierView, View};
-use crate::host::Host;
 
 /// Envoy's overprovisioning factor, percent: a tier takes all the traffic until less than 1/1.4 of it is ready.
 pub const OVERPROVISIONING: u32 = 140;
@@ -107,37 +109,12 @@ pub(crate) struct Tier {
     pub(crate) maglev: Option<Maglev>,
 }
 
-/// Endpoints of one tier and class.
+/// Endpoints of one tier and class. Those that one locality rule treats alike are a group; without rules there is one.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     pub(crate) groups: Vec<Group>,
     /// Cumulative share of the groups; only looked at when there are several.
     pub(crate) upto: Vec<u64>,
-}
-
-/// Endpoints that one locality rule treats alike; without rules a pool is one group.
-#[derive(Debug, Default)]
-pub(crate) struct Group {
-    pub(crate) parts: Vec<Arc<Part>>,
-    /// Cumulative weight of the parts.
-    pub(crate) upto: Vec<u64>,
-}
-
-/// A run of slots that was compiled together.
-#[derive(Debug, Default)]
-pub(crate) struct Part {
-    pub(crate) slots: Box<[Slot]>,
-    /// The weight of each slot where all are equal, else 0.
-    pub(crate) each: u64,
-}
-
-/// One address to pick.
-#[derive(Debug)]
-pub(crate) struct Slot {
-    pub(crate) host: Arc<Host>,
-    pub(crate) origin: Arc<Origin>,
-    /// Cumulative weight within the part, scaled.
-    pub(crate) upto: u64,
 }
 
 impl Balancer {
@@ -190,37 +167,6 @@ impl Unused {
 impl Pool {
     pub(crate) fn weight(&self) -> u64 {
         self.groups.iter().map(Group::weight).sum()
-    }
-}
-
-impl Group {
-    pub(crate) fn weight(&self) -> u64 {
-        self.upto.last().copied().unwrap_or(0)
-    }
-}
-
-impl Part {
-    /// Slots from hosts and scaled weights.
-    pub(crate) fn new(entries: Vec<(Arc<Host>, Arc<Origin>, u64)>) -> Self {
-        let first = entries.first().map_or(0, |(_, _, weight)| *weight);
-        let each = if entries.iter().all(|(_, _, weight)| *weight == first) {
-            first
-        } else {
-            0
-        };
-        let mut upto = 0;
-        let slots = entries
-            .into_iter()
-            .map(|(host, origin, weight)| {
-                upto += weight;
-                Slot { host, origin, upto }
-            })
-            .collect();
-        Self { slots, each }
-    }
-
-    pub(crate) fn weight(&self) -> u64 {
-        self.slots.last().map_or(0, |slot| slot.upto)
     }
 }
 

@@ -112,6 +112,12 @@ impl Control {
         self.progress.snapshot.store(snapshot.version, Relaxed);
     }
 
+    /// What is known of an address, for tests that make it fail.
+    #[cfg(test)]
+    pub(crate) fn host(&mut self, key: EndpointKey) -> Arc<crate::host::Host> {
+        self.hosts.of(key).0
+    }
+
     /// Follows what a worker found out.
     pub fn on_event(&mut self, event: Event, now: Millis) {
         match event {

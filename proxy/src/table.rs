@@ -10,7 +10,7 @@ use hashbrown::{HashMap, HashSet};
 use model::Hostname;
 use tokio::sync::mpsc;
 
-use crate::balance::{Balancer, Choice, Tried};
+use crate::balance::{Balancer, Choice, Draw, Tried};
 use crate::clock::Millis;
 use crate::close::Reason;
 use crate::config::Role;
@@ -237,7 +237,14 @@ impl Route {
         let balancer = self.balancer.load();
         let mut rng = fastrand::Rng::with_seed(fastrand::u64(..));
         let drawn = if tried.is_empty() {
-            balancer.draw(self, source, now, &mut rng)
+            let mut draw = Draw {
+                balancer: &balancer,
+                route: self,
+                source,
+                now,
+                rng: &mut rng,
+            };
+            draw.draw()
         } else {
             None
         };

@@ -31,7 +31,7 @@ pub use self::endpoint::{
     Endpoint, EndpointKey, Health, Labels, Origin, PortMap, TlsMode, Workload,
 };
 pub use self::ids::{ClusterId, Hostname, InvalidHostname, NetworkId, ServiceId};
-pub use self::load::{Availability, Loads, locality_shares, priority_loads};
+pub use self::load::{Availability, Loads, LocalityLoad, locality_shares, priority_loads};
 pub use self::locality::Locality;
 pub use self::merge::{Part, merge};
 pub use self::network::{Gateway, Network};

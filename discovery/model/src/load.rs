@@ -98,17 +98,29 @@ fn all_in_panic(tiers: &[Availability], panic: Vec<bool>) -> Loads {
     }
 }
 
+/// One weighted locality of a tier, for one of its schedules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LocalityLoad {
+    /// Its weight; one of 0 gets nothing.
+    pub weight: u32,
+    /// Its endpoints of the class that is drawn from: the healthy ones, or the degraded ones. Envoy keeps a schedule for
+    /// each (`EdfLocalityScheduler`'s eligible hosts).
+    pub eligible: u32,
+    /// All its endpoints.
+    pub total: u32,
+}
+
 /// Shares over the weighted localities of one tier, in proportion to each other: `weight * min(100, overprovisioning *
-/// healthy / total)`, in thousandths of a percent. A locality of weight 0 gets nothing.
+/// eligible / total)`, in thousandths of a percent.
 #[must_use]
-pub fn locality_shares(localities: &[(u32, Availability)], overprovisioning: u32) -> Vec<u64> {
-    let share = |(weight, there): &(u32, Availability)| {
-        let usable = u64::from(there.healthy) + u64::from(there.degraded);
-        let capacity = match there.total {
+pub fn locality_shares(localities: &[LocalityLoad], overprovisioning: u32) -> Vec<u64> {
+    let share = |locality: &LocalityLoad| {
+        let eligible = u64::from(overprovisioning) * u64::from(locality.eligible) * 1_000;
+        let capacity = match locality.total {
             0 => 0,
-            total => (u64::from(overprovisioning) * usable * 1_000 / u64::from(total)).min(100_000),
+            total => (eligible / u64::from(total)).min(100_000),
         };
-        u64::from(*weight) * capacity
+        u64::from(locality.weight) * capacity
     };
     localities.iter().map(share).collect()
 }

@@ -46,8 +46,10 @@ fn join_services(of_parts: Vec<&Arc<Service>>) -> Option<Arc<Service>> {
     if others.is_empty() {
         return Some(Arc::clone(first));
     }
+    // Of two that say the same address the list keeps the one that comes last: the first part's.
     let endpoints = of_parts
         .iter()
+        .rev()
         .flat_map(|service| service.endpoints.iter().cloned());
     Some(Arc::new(Service {
         endpoints: Chunked::from_items(endpoints.collect()),

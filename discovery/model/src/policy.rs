@@ -108,6 +108,9 @@ pub struct OutlierDetection {
     pub base_ejection: Duration,
     /// The longest ejection.
     pub max_ejection: Duration,
+    /// A tier with fewer usable endpoints than this, in percent, is in panic when no other can take its load: all its
+    /// endpoints are picked from. 0 turns panic off (Istio's `minHealthPercent`, Envoy's `healthy_panic_threshold`).
+    pub min_health_percent: u32,
 }
 
 impl Default for OutlierDetection {
@@ -117,6 +120,7 @@ impl Default for OutlierDetection {
             consecutive_failures: 3,
             base_ejection: Duration::from_secs(10),
             max_ejection: Duration::from_secs(300),
+            min_health_percent: 0,
         }
     }
 }

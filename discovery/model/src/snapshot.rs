@@ -80,3 +80,6 @@ impl Snapshot {
         self.services.find(|service| service.host.cmp(host))
     }
 }
+
+#[cfg(test)]
+mod tests;

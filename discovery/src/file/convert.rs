@@ -270,6 +270,7 @@ impl Converter<'_> {
                 .base_ejection
                 .map_or(usual.base_ejection, |span| span.0),
             max_ejection: given.max_ejection.map_or(usual.max_ejection, |span| span.0),
+            min_health_percent: given.min_health_percent.min(100),
         });
         let failover = policy.failover.into_iter();
         let distribute = policy.distribute.into_iter();

@@ -237,6 +237,10 @@ pub struct OutlierFile {
     pub base_ejection: Option<Span>,
     /// Length of the longest ejection, `300s` by default.
     pub max_ejection: Option<Span>,
+    /// Fewer usable endpoints in a tier than this, percent, and nowhere else to go: all of them are tried, ready or not.
+    /// 0: never.
+    #[serde(default)]
+    pub min_health_percent: u32,
 }
 
 /// Plain server names and where they go.

@@ -5,16 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use model::{
-    Availability, Closeness, EndpointKey, LoadBalancer, Network, NetworkId, Origin, Policy,
-    locality_shares, priority_loads,
+    Availability, Closeness, EndpointKey, LoadBalancer, LocalityLoad, Network, NetworkId, Origin,
+    Policy, locality_shares, priority_loads,
 };
 
 use super::maglev::Maglev;
 use super::part::{Place, RemoteKey, RemoteSum, add};
-use super::{
-    Balancer, ChunkParts, Class, Compiler, Group, OVERPROVISIONING, Part, Pool, SCALE, Share, Tier,
-    Unused,
-};
+use super::{Balancer, ChunkParts, Class, Compiler, Group, Part, Pool, SCALE, Share, Tier, Unused};
 use crate::host::Host;
 
 /// What a route keeps from one compilation to the next.
@@ -29,7 +26,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) networks: &'a BTreeMap<NetworkId, Network>,
     pub(crate) policy: &'a Arc<Policy>,
     pub(crate) zone_spill: bool,
-    pub(crate) panic_threshold: u32,
+    /// Percent, see [`model::priority_loads`].
+    pub(crate) overprovisioning: u32,
 }
 
 /// One tier in the making: groups by their `distribute` entry.
@@ -40,7 +38,7 @@ struct Draft {
 
 #[derive(Default)]
 struct GroupDraft {
-    parts: [Vec<Arc<Part>>; 3],
+    parts: [Vec<Part>; 3],
     availability: Availability,
 }
 
@@ -80,7 +78,7 @@ pub(crate) fn assemble(
 
     let mut tiers: Vec<Tier> = drafts
         .into_iter()
-        .map(|(closeness, draft)| draft.tier(closeness))
+        .map(|(closeness, draft)| draft.tier(closeness, setting.overprovisioning))
         .collect();
     if setting.policy.load_balancer == LoadBalancer::SourceIp {
         for tier in &mut tiers {
@@ -94,7 +92,7 @@ pub(crate) fn assemble(
             tiers[at - 1].spill = u8::try_from(at).ok();
         }
     }
-    let shares = shares(&mut tiers, setting.panic_threshold);
+    let shares = shares(&mut tiers, setting);
     let balancer = Balancer {
         tiers,
         shares,
@@ -106,9 +104,14 @@ pub(crate) fn assemble(
 }
 
 /// Envoy's shares over the tiers, cumulative.
-fn shares(tiers: &mut [Tier], panic_threshold: u32) -> Vec<Share> {
+fn shares(tiers: &mut [Tier], setting: &Setting<'_>) -> Vec<Share> {
     let available: Vec<_> = tiers.iter().map(|tier| tier.availability).collect();
-    let loads = priority_loads(&available, OVERPROVISIONING, panic_threshold);
+    let rule = setting.policy.outlier_detection.unwrap_or_default();
+    let loads = priority_loads(
+        &available,
+        setting.overprovisioning,
+        rule.min_health_percent,
+    );
     let mut upto = 0;
     let mut shares = Vec::new();
     for (class, loads) in [
@@ -124,6 +127,9 @@ fn shares(tiers: &mut [Tier], panic_threshold: u32) -> Vec<Share> {
     }
     for (tier, panic) in tiers.iter_mut().zip(loads.panic) {
         tier.panic = panic;
+        if panic {
+            tier.pools.iter_mut().for_each(Pool::share_by_weight);
+        }
     }
     shares
 }
@@ -211,7 +217,7 @@ fn add_gateways(
             group,
             percent,
         };
-        let parts = entries.map(|entries| Arc::new(Part::new(entries)));
+        let parts = entries.map(Part::new);
         drafts
             .entry(closeness)
             .or_default()
@@ -237,7 +243,7 @@ fn origin_of(key: &RemoteKey, gateway: &model::Gateway) -> Arc<Origin> {
 }
 
 impl Draft {
-    fn add(&mut self, place: Place, parts: &[Arc<Part>; 3], availability: Availability) {
+    fn add(&mut self, place: Place, parts: &[Part; 3], availability: Availability) {
         let group = self.groups.entry((place.group, place.percent)).or_default();
         for (all, part) in group.parts.iter_mut().zip(parts) {
             if !part.slots.is_empty() {
@@ -247,35 +253,28 @@ impl Draft {
         add(&mut group.availability, availability);
     }
 
-    fn tier(self, closeness: Closeness) -> Tier {
+    fn tier(self, closeness: Closeness, overprovisioning: u32) -> Tier {
         // Without `distribute` the groups only tell endpoints from gateways, which a policy can put into one tier: there
         // they compete by weight, as one group.
         let distributed =
             self.groups.keys().any(|(_, percent)| *percent != 100) || self.groups.len() > 2;
         let mut availability = Availability::default();
-        let mut pools: [Pool; 3] = Default::default();
+        let mut groups: [Vec<Vec<Part>>; 3] = Default::default();
         let mut localities = Vec::new();
         for ((_, percent), group) in self.groups {
             add(&mut availability, group.availability);
             localities.push((percent, group.availability));
-            for (pool, parts) in pools.iter_mut().zip(group.parts) {
-                match pool.groups.first_mut() {
+            for (groups, parts) in groups.iter_mut().zip(group.parts) {
+                match groups.first_mut() {
                     Some(first) if !distributed => first.extend(parts),
-                    _ => pool.groups.push(Group::of(parts)),
+                    _ => groups.push(parts),
                 }
             }
         }
-        let shares = locality_shares(&localities, OVERPROVISIONING);
-        for pool in &mut pools {
-            // A group without anything in this pool has no share in it.
-            let filled =
-                |(group, share): (&Group, &u64)| if group.weight() > 0 { *share } else { 0 };
-            let mut upto = 0;
-            let sums = pool.groups.iter().zip(&shares).map(filled).map(|share| {
-                upto += share;
-                upto
-            });
-            pool.upto = sums.collect();
+        let mut pools: [Pool; 3] = Default::default();
+        for ((pool, groups), class) in pools.iter_mut().zip(groups).zip(Class::ALL) {
+            pool.groups = groups.into_iter().map(Group::of).collect();
+            pool.share_out(class, &localities, overprovisioning);
         }
         Tier {
             closeness,
@@ -288,19 +287,42 @@ impl Draft {
     }
 }
 
-impl Group {
-    pub(super) fn of(parts: Vec<Arc<Part>>) -> Self {
-        let mut group = Self::default();
-        group.extend(parts);
-        group
+impl Pool {
+    /// The share of each group, by its locality's weight and by how much of it is in this pool.
+    fn share_out(
+        &mut self,
+        class: Class,
+        localities: &[(u32, Availability)],
+        overprovisioning: u32,
+    ) {
+        let load = |(weight, there): &(u32, Availability)| LocalityLoad {
+            weight: *weight,
+            eligible: match class {
+                Class::Healthy => there.healthy,
+                Class::Degraded => there.degraded,
+                Class::Rest => there.total - there.healthy - there.degraded,
+            },
+            total: there.total,
+        };
+        let loads: Vec<_> = localities.iter().map(load).collect();
+        let shares = locality_shares(&loads, overprovisioning);
+        // A group without anything in this pool has no share in it.
+        let filled = |(group, share): (&Group, &u64)| if group.weight() > 0 { *share } else { 0 };
+        let mut upto = 0;
+        let sums = self.groups.iter().zip(&shares).map(filled).map(|share| {
+            upto += share;
+            upto
+        });
+        self.upto = sums.collect();
     }
 
-    fn extend(&mut self, parts: Vec<Arc<Part>>) {
-        let mut upto = self.weight();
-        for part in parts {
-            upto += part.weight();
-            self.parts.push(part);
-            self.upto.push(upto);
-        }
+    /// Panic knows no localities: every endpoint by its weight (Envoy's `HostSource::AllHosts`).
+    fn share_by_weight(&mut self) {
+        let mut upto = 0;
+        let sums = self.groups.iter().map(|group| {
+            upto += group.weight();
+            upto
+        });
+        self.upto = sums.collect();
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use fastrand::Rng;
 use model::LoadBalancer;
 
+use super::group::Drawn;
 use super::{Balancer, Class, Group, Pool, Share, Slot, Tier};
 use crate::clock::Millis;
 use crate::host::State;
@@ -20,77 +21,70 @@ const DRAWS: usize = 8;
 /// Open connections that a zone may have beyond twice the other's before it spills (design section 6.4).
 const SPILL_SLACK: u64 = 4;
 
-/// A slot that was drawn, and where it stands in its group, in units of weight.
-#[derive(Clone, Copy)]
-pub(crate) struct Drawn<'a> {
-    pub(crate) slot: &'a Slot,
-    start: u64,
-    weight: u64,
+/// One drawing: from what, for whom, and the chance it goes by.
+pub(crate) struct Draw<'a, 'r> {
+    pub(crate) balancer: &'a Balancer,
+    pub(crate) route: &'r Arc<Route>,
+    pub(crate) source: IpAddr,
+    pub(crate) now: Millis,
+    pub(crate) rng: &'r mut Rng,
 }
 
-impl Balancer {
+impl<'a> Draw<'a, '_> {
     /// The slot to dial and its tier; `None` when chance found none that may be picked now.
-    pub(crate) fn draw(
-        &self,
-        route: &Arc<Route>,
-        source: IpAddr,
-        now: Millis,
-        rng: &mut Rng,
-    ) -> Option<(&Slot, u8)> {
-        let by_source = matches!(self.policy.load_balancer, LoadBalancer::SourceIp);
-        let hash = if by_source { hash_of(source) } else { 0 };
-        let share = match self.shares.as_slice() {
+    pub(crate) fn draw(&mut self) -> Option<(&'a Slot, u8)> {
+        let balancer = self.balancer;
+        let by_source = matches!(balancer.policy.load_balancer, LoadBalancer::SourceIp);
+        let hash = if by_source { hash_of(self.source) } else { 0 };
+        let share = match balancer.shares.as_slice() {
             [all] => all,
             shares => {
                 let percent = if by_source {
                     hash % 100
                 } else {
-                    rng.u64(0..100)
+                    self.rng.u64(0..100)
                 };
                 let is_in = |share: &&Share| percent < u64::from(share.upto);
                 shares.iter().find(is_in)?
             }
         };
-        let tier = &self.tiers[usize::from(share.tier)];
+        let tier = &balancer.tiers[usize::from(share.tier)];
         if let Some(maglev) = tier
             .maglev
             .as_ref()
-            .filter(|_| share.class == Class::Healthy)
+            .filter(|_| share.class == Class::Healthy && !tier.panic)
         {
             return (0..DRAWS)
                 .filter_map(|attempt| maglev.slot(tier, hash, attempt))
-                .find(|slot| self.accepts(route, slot, now, rng))
+                .find(|slot| self.accepts(slot))
                 .map(|slot| (slot, share.tier));
         }
-        let pool = tier.pool(share.class, rng);
-        let group = pool.group(rng)?;
-        let drawn = match self.policy.load_balancer {
-            LoadBalancer::LeastRequest => self.better_of_two(route, group, now, rng)?,
-            LoadBalancer::RoundRobin => self.next_in_turn(route, group, now, rng)?,
-            LoadBalancer::Random | LoadBalancer::SourceIp => {
-                self.acceptable(route, group, now, rng)?
-            }
+        let pool = tier.pool(share.class, self.rng);
+        let group = pool.group(self.rng)?;
+        if tier.panic {
+            // Who is ejected or not ready is drawn like anybody else.
+            let drawn = group.at(self.rng.u64(0..group.weight()));
+            return Some((drawn.slot, share.tier));
+        }
+        let drawn = match balancer.policy.load_balancer {
+            LoadBalancer::LeastRequest => self.better_of_two(group)?,
+            LoadBalancer::RoundRobin => self.next_in_turn(group)?,
+            LoadBalancer::Random | LoadBalancer::SourceIp => self.acceptable(group)?,
         };
         match tier.spill {
-            Some(next) => Some(self.spill(route, drawn, share.tier, next, now, rng)),
+            Some(next) => Some(self.spill(drawn, share.tier, next)),
             None => Some((drawn.slot, share.tier)),
         }
     }
 
-    fn better_of_two<'a>(
-        &self,
-        route: &Arc<Route>,
-        group: &'a Group,
-        now: Millis,
-        rng: &mut Rng,
-    ) -> Option<Drawn<'a>> {
-        let first = self.acceptable(route, group, now, rng)?;
+    fn better_of_two(&mut self, group: &'a Group) -> Option<Drawn<'a>> {
+        let first = self.acceptable(group)?;
         let rest = group.weight() - first.weight;
         if rest == 0 {
             return Some(first);
         }
         for _ in 0..DRAWS {
-            let at = rng.u64(0..rest);
+            let at = self.rng.u64(0..rest);
             // The first candidate's own weight is left out, so the second is another one.
             let second = group.at(if at < first.start {
                 at
@@ -99,7 +93,7 @@ impl Balancer {
             });
             // One address can stand in two slots, where two clusters list it.
             let is_same = Arc::ptr_eq(&first.slot.host, &second.slot.host);
-            if is_same || !self.accepts(route, second.slot, now, rng) {
+            if is_same || !self.accepts(second.slot) {
                 continue;
             }
             let (a, b) = (first.slot.host.open(), second.slot.host.open());
@@ -110,70 +104,50 @@ impl Balancer {
         Some(first)
     }
 
-    fn acceptable<'a>(
-        &self,
-        route: &Arc<Route>,
-        group: &'a Group,
-        now: Millis,
-        rng: &mut Rng,
-    ) -> Option<Drawn<'a>> {
+    fn acceptable(&mut self, group: &'a Group) -> Option<Drawn<'a>> {
         let total = group.weight();
         for _ in 0..DRAWS {
-            let drawn = group.at(rng.u64(0..total));
-            if self.accepts(route, drawn.slot, now, rng) {
+            let drawn = group.at(self.rng.u64(0..total));
+            if self.accepts(drawn.slot) {
                 return Some(drawn);
             }
         }
         None
     }
 
-    fn next_in_turn<'a>(
-        &self,
-        route: &Arc<Route>,
-        group: &'a Group,
-        now: Millis,
-        rng: &mut Rng,
-    ) -> Option<Drawn<'a>> {
+    fn next_in_turn(&mut self, group: &'a Group) -> Option<Drawn<'a>> {
         (0..DRAWS)
-            .map(|_| group.in_turn(route.turn.fetch_add(1, Relaxed)))
-            .find(|drawn| self.accepts(route, drawn.slot, now, rng))
+            .map(|_| group.in_turn(self.route.turn.fetch_add(1, Relaxed)))
+            .find(|drawn| self.accepts(drawn.slot))
     }
 
     /// Whether a candidate may be taken now: an ejected one is not, a ramping one with the probability of its share.
-    fn accepts(&self, route: &Arc<Route>, slot: &Slot, now: Millis, rng: &mut Rng) -> bool {
+    fn accepts(&mut self, slot: &Slot) -> bool {
         let state = slot.host.state();
-        if state == State::Steady || self.ignores_ejections {
+        if state == State::Steady || self.balancer.ignores_ejections {
             return true;
         }
         if matches!(state, State::Ejected(_)) {
-            route.mark_dirty();
+            self.route.mark_dirty();
             return false;
         }
-        let warmup = self.policy.warmup.unwrap_or_default();
-        let percent = slot.host.share_percent(now, warmup);
-        percent >= 100 || rng.u64(0..100) < percent
+        let warmup = self.balancer.policy.warmup.unwrap_or_default();
+        let percent = slot.host.share_percent(self.now, warmup);
+        percent >= 100 || self.rng.u64(0..100) < percent
     }
 
     /// The candidate of our own zone, unless one drawn in the next zone is much less loaded.
-    fn spill<'a>(
-        &'a self,
-        route: &Arc<Route>,
-        own: Drawn<'a>,
-        tier: u8,
-        next: u8,
-        now: Millis,
-        rng: &mut Rng,
-    ) -> (&'a Slot, u8) {
+    fn spill(&mut self, own: Drawn<'a>, tier: u8, next: u8) -> (&'a Slot, u8) {
         let stay = (own.slot, tier);
         let open = u64::from(own.slot.host.open());
         if open <= SPILL_SLACK {
             return stay;
         }
-        let Some(group) = self.tiers[usize::from(next)].pools[Class::Healthy as usize].group(rng)
-        else {
+        let pool = &self.balancer.tiers[usize::from(next)].pools[Class::Healthy as usize];
+        let Some(group) = pool.group(self.rng) else {
             return stay;
         };
-        let Some(other) = self.acceptable(route, group, now, rng) else {
+        let Some(other) = self.acceptable(group) else {
             return stay;
         };
         let other_open = u128::from(other.slot.host.open());
@@ -214,48 +188,6 @@ impl Pool {
         let at = rng.u64(0..total);
         let group = &self.groups[self.upto.partition_point(|upto| *upto <= at)];
         (group.weight() > 0).then_some(group)
-    }
-}
-
-impl Group {
-    /// The slot that a weight below the group's falls on.
-    fn at(&self, at: u64) -> Drawn<'_> {
-        let which = if self.upto.len() == 1 {
-            0
-        } else {
-            self.upto.partition_point(|upto| *upto <= at)
-        };
-        let before = if which == 0 { 0 } else { self.upto[which - 1] };
-        let part = &self.parts[which];
-        let within = at - before;
-        let index = match usize::try_from(within.checked_div(part.each).unwrap_or(u64::MAX)) {
-            Ok(index) if part.each > 0 => index,
-            _ => part.slots.partition_point(|slot| slot.upto <= within),
-        };
-        let start = if index == 0 {
-            0
-        } else {
-            part.slots[index - 1].upto
-        };
-        let slot = &part.slots[index];
-        Drawn {
-            slot,
-            start: before + start,
-            weight: slot.upto - start,
-        }
-    }
-
-    /// The slot whose turn it is: exactly in turn where all weights are equal, else spread by the golden ratio, whose
-    /// multiples fall evenly (each slot gets its weight's share within a few turns).
-    fn in_turn(&self, turn: u32) -> Drawn<'_> {
-        let total = self.weight();
-        let each = self.parts[0].each;
-        if each > 0 && self.parts.iter().all(|part| part.each == each) {
-            return self.at(u64::from(turn) % (total / each) * each);
-        }
-        let spread = u64::from(turn).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let at = (u128::from(spread) * u128::from(total)) >> 64;
-        self.at(u64::try_from(at).unwrap_or(0))
     }
 }
 

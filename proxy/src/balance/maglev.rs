@@ -3,7 +3,7 @@
 
 use std::hash::BuildHasher;
 
-use super::{Class, Slot, Tier};
+use super::{Class, Group, Slot, Tier};
 
 /// Table sizes: primes; the first is Envoy's default, the last its maximum. At least 100 entries for each slot keep the
 /// shares within about 1 %.
@@ -21,17 +21,11 @@ impl Maglev {
     pub(crate) fn build(tier: &Tier) -> Option<Self> {
         let mut slots = Vec::new();
         let pool = &tier.pools[Class::Healthy as usize];
-        let parts = pool.groups.iter().flat_map(|group| &group.parts);
+        let parts = pool.groups.iter().flat_map(Group::parts);
         for (p, part) in parts.enumerate() {
-            let mut before = 0;
-            for (s, slot) in part.slots.iter().enumerate() {
-                slots.push((
-                    u16::try_from(p).ok()?,
-                    u16::try_from(s).ok()?,
-                    slot,
-                    slot.upto - before,
-                ));
-                before = slot.upto;
+            let p = u16::try_from(p).ok()?;
+            for (s, (slot, weight)) in part.weighted().enumerate() {
+                slots.push((p, u16::try_from(s).ok()?, slot, weight));
             }
         }
         let heaviest = slots
@@ -82,14 +76,8 @@ impl Maglev {
             low(hash.rotate_left(u32::try_from(attempt * 8).unwrap_or(0))) % self.entries.len();
         let (part, slot) = self.entries[at];
         let pool = &tier.pools[Class::Healthy as usize];
-        let mut part = usize::from(part);
-        for group in &pool.groups {
-            if part < group.parts.len() {
-                return group.parts[part].slots.get(usize::from(slot));
-            }
-            part -= group.parts.len();
-        }
-        None
+        let mut parts = pool.groups.iter().flat_map(Group::parts);
+        parts.nth(usize::from(part))?.slots.get(usize::from(slot))
     }
 }
 

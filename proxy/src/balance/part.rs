@@ -36,7 +36,7 @@ pub(crate) struct ChunkParts {
 #[derive(Debug)]
 pub(crate) struct LocalParts {
     pub(crate) place: Place,
-    pub(crate) parts: [Arc<Part>; 3],
+    pub(crate) parts: [Part; 3],
     pub(crate) availability: Availability,
 }
 
@@ -130,7 +130,7 @@ impl Compiler<'_> {
             .into_iter()
             .map(|(place, (entries, availability))| LocalParts {
                 place,
-                parts: entries.map(|entries| Arc::new(Part::new(entries))),
+                parts: entries.map(Part::new),
                 availability,
             })
             .collect();
@@ -217,7 +217,7 @@ impl ChunkParts {
             .local
             .iter()
             .flat_map(|local| &local.parts[..Class::Rest as usize]);
-        let mut slots = ready.flat_map(|part| &part.slots);
+        let mut slots = ready.flat_map(|part| part.slots.iter());
         self.excluded.iter().any(back) || slots.any(|slot| slot.host.is_ejected())
     }
 

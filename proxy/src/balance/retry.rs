@@ -3,7 +3,7 @@
 
 use fastrand::Rng;
 
-use super::{ATTEMPTS, ATTEMPTS_PER_TIER, Balancer, Class, Slot, Tried};
+use super::{ATTEMPTS, ATTEMPTS_PER_TIER, Balancer, Class, Group, Part, Slot, Tried};
 
 impl Balancer {
     /// The slot to dial next and its tier; `None` when all that may be picked is used up.
@@ -47,23 +47,19 @@ impl Balancer {
         let pool = &self.tiers[tier].pools[class as usize];
         let mut seen = 0;
         let mut chosen = None;
-        for part in pool.groups.iter().flat_map(|group| &group.parts) {
-            let mut before = 0;
-            for slot in &part.slots {
-                let weight = slot.upto - before;
-                before = slot.upto;
-                let usable = ejected
-                    || self.ignores_ejections
-                    || class == Class::Rest
-                    || !slot.host.is_ejected();
-                if weight == 0 || !usable || tried.contains(&slot.host) {
-                    continue;
-                }
-                // Weighted reservoir of one: each slot ends up chosen with the share of its weight.
-                seen += weight;
-                if rng.u64(0..seen) < weight {
-                    chosen = Some(slot);
-                }
+        let parts = pool.groups.iter().flat_map(Group::parts);
+        for (slot, weight) in parts.flat_map(Part::weighted) {
+            let usable = ejected
+                || self.ignores_ejections
+                || class == Class::Rest
+                || !slot.host.is_ejected();
+            if weight == 0 || !usable || tried.contains(&slot.host) {
+                continue;
+            }
+            // Weighted reservoir of one: each slot ends up chosen with the share of its weight.
+            seen += weight;
+            if rng.u64(0..seen) < weight {
+                chosen = Some(slot);
             }
         }
         chosen

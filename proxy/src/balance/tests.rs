@@ -1,16 +1,18 @@
 //! The real balancer, compiled from real snapshots: Envoy's vectors by sampled picks, and the rules that are ours.
 
 mod assigned;
+mod history;
 mod reuse;
+mod selection;
+mod vectors;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use model::{
-    Chunked, Distribute, Endpoint, EndpointKey, Gateway, Health, Hostname, LoadBalancer,
-    LocalityPolicy, Network, Origin, Policy, Port, PortMap, Protocol, Service, Snapshot, TlsMode,
-    Viewpoint,
+    Chunked, Endpoint, EndpointKey, Gateway, Health, Hostname, LoadBalancer, Network, Origin,
+    Policy, Port, PortMap, Protocol, Service, Snapshot, TlsMode, Viewpoint,
 };
 
 use super::*;
@@ -154,59 +156,6 @@ fn shares<K: std::hash::Hash + Eq>(
     counts
 }
 
-/// Healthy, degraded and all endpoints of each tier; the share that each tier gets.
-type Row<'a> = (&'a [(u32, u32, u32)], &'a [f64]);
-
-/// The rows of Envoy's table that have no panic, picked with panic off (which changes none of them), within 1 %.
-#[test]
-fn tiers_get_envoys_shares() {
-    let rows: [Row<'_>; 12] = [
-        (&[(8, 0, 10), (10, 0, 10)], &[100.0, 0.0]),
-        (&[(71, 0, 100), (100, 0, 100)], &[99.0, 1.0]),
-        (&[(7, 0, 10), (10, 0, 10)], &[98.0, 2.0]),
-        (&[(5, 0, 10), (10, 0, 10)], &[70.0, 30.0]),
-        (&[(1, 0, 4), (4, 0, 4)], &[35.0, 65.0]),
-        (&[(0, 0, 4), (4, 0, 4)], &[0.0, 100.0]),
-        (&[(5, 0, 10), (6, 0, 10)], &[70.0, 30.0]),
-        (&[(1, 0, 4), (1, 0, 4), (4, 0, 4)], &[35.0, 35.0, 30.0]),
-        (
-            &[(25, 0, 100), (25, 0, 100), (20, 0, 100)],
-            &[37.0, 35.0, 28.0],
-        ),
-        (&[(0, 5, 10), (10, 0, 10)], &[0.0, 100.0]),
-        (&[(2, 3, 10), (10, 0, 10)], &[28.0, 72.0]),
-        (&[(1, 0, 3), (1, 0, 3), (1, 0, 3)], &[46.0, 46.0, 8.0]),
-    ];
-    for (tiers, expected) in rows {
-        let mut endpoints = Vec::new();
-        for ((healthy, degraded, total), locality) in
-            tiers.iter().zip(["us-west/a", "us-west/b", "us-east"])
-        {
-            for n in 0..*total {
-                let health = match n {
-                    n if n < *healthy => Health::Healthy,
-                    n if n < healthy + degraded => Health::Degraded,
-                    _ => Health::Unhealthy,
-                };
-                endpoints.push(endpoint(
-                    u32::try_from(endpoints.len()).unwrap_or(0) + 1,
-                    locality,
-                    health,
-                ));
-            }
-        }
-        let route = Bench::new().apply(service(endpoints, random()), &[]);
-        let shares = shares(&route, 60_000, |choice| usize::from(choice.tier));
-        for (tier, expected) in expected.iter().enumerate() {
-            let share = shares.get(&tier).copied().unwrap_or(0.0);
-            assert!(
-                (share - expected).abs() < 1.0,
-                "{tiers:?}: tier {tier} got {share}"
-            );
-        }
-    }
-}
-
 /// Design section 6.2: with panic off, what is not ready is never picked.
 #[test]
 fn nothing_ready_is_no_endpoint() {
@@ -219,44 +168,6 @@ fn nothing_ready_is_no_endpoint() {
         route.pick(SOURCE, NOW, &Tried::default()).err(),
         Some(Reason::NoEndpoint)
     );
-}
-
-#[test]
-fn distribute_gives_fixed_shares() {
-    let to = [("us-west/a/*", 80), ("us-west/b/*", 20)]
-        .map(|(pattern, percent)| (pattern.into(), percent));
-    let rule = Distribute {
-        from: "us-west/*".into(),
-        to: to.into_iter().collect(),
-    };
-    let policy = Policy {
-        locality: LocalityPolicy {
-            distribute: vec![rule],
-            ..LocalityPolicy::default()
-        },
-        ..random()
-    };
-    // Row (80,2,4)(20,4,4): 73.7 / 26.3; the third locality is not named and gets nothing.
-    let mut endpoints: Vec<_> = (0..4)
-        .map(|n| {
-            endpoint(
-                n + 1,
-                "us-west/a",
-                if n < 2 {
-                    Health::Healthy
-                } else {
-                    Health::Unhealthy
-                },
-            )
-        })
-        .collect();
-    endpoints.extend((0..4).map(|n| endpoint(n + 11, "us-west/b", Health::Healthy)));
-    endpoints.extend((0..4).map(|n| endpoint(n + 21, "us-east/a", Health::Healthy)));
-    let route = Bench::new().apply(service(endpoints, policy), &[]);
-    let shares = shares(&route, 60_000, |choice| choice.origin.locality.to_string());
-    assert!((shares["us-west/a"] - 73.7).abs() < 1.0, "{shares:?}");
-    assert!((shares["us-west/b"] - 26.3).abs() < 1.0, "{shares:?}");
-    assert_eq!(shares.get("us-east/a"), None);
 }
 
 #[test]

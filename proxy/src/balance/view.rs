@@ -8,7 +8,7 @@ use model::{Availability, Closeness, Origin};
 
 use super::{Balancer, Class, Part, Pool, SCALE, Tier, Unused};
 use crate::clock::Millis;
-use crate::host::State;
+use crate::host::{Host, State};
 
 /// A route's balancer.
 #[derive(Clone, Debug)]
@@ -93,25 +93,32 @@ impl Balancer {
     }
 
     fn tier_view(&self, at: usize, tier: &Tier, now: Millis) -> TierView {
-        let mut addresses = Vec::new();
-        let mut share = 0;
-        for (class, pool) in Class::ALL.into_iter().zip(&tier.pools) {
-            let percent = self.percent_of(at, class);
-            share += percent;
-            pool.add_to(&mut addresses, class, f64::from(percent));
-        }
         let warmup = self.policy.warmup.unwrap_or_default();
-        for (address, host) in &mut addresses {
-            let ramp = host.share_percent(now, warmup);
-            if !self.ignores_ejections && ramp < 100 {
-                address.share *= ramp as f64 / 100.0;
+        let accepted = |host: &Host| {
+            if self.ignores_ejections || tier.panic {
+                100
+            } else {
+                host.share_percent(now, warmup)
             }
+        };
+        let share = Class::ALL
+            .map(|class| self.percent_of(at, class))
+            .iter()
+            .sum();
+        let all: u64 = tier.pools.iter().map(Pool::weight).sum();
+        let mut addresses = Vec::new();
+        for (class, pool) in Class::ALL.into_iter().zip(&tier.pools) {
+            let percent = match tier.panic {
+                true => f64::from(share) * ratio(pool.weight(), all),
+                false => f64::from(self.percent_of(at, class)),
+            };
+            pool.add_to(&mut addresses, class, percent, &accepted);
         }
         TierView {
             closeness: tier.closeness,
             share,
             availability: tier.availability,
-            addresses: addresses.into_iter().map(|(address, _)| address).collect(),
+            addresses,
         }
     }
 
@@ -128,10 +135,15 @@ impl Balancer {
     }
 }
 
-type Addresses<'a> = Vec<(AddressView, &'a Arc<crate::host::Host>)>;
-
 impl Pool {
-    fn add_to<'a>(&'a self, addresses: &mut Addresses<'a>, class: Class, percent: f64) {
+    /// Its addresses, with their part of `percent`; `accepted` says how many of a hundred draws of a host are taken.
+    fn add_to(
+        &self,
+        addresses: &mut Vec<AddressView>,
+        class: Class,
+        percent: f64,
+        accepted: &impl Fn(&Host) -> u64,
+    ) {
         let total = self.upto.last().copied().unwrap_or(0);
         let mut before = 0;
         for (at, group) in self.groups.iter().enumerate() {
@@ -141,34 +153,27 @@ impl Pool {
                 _ => ratio(upto - before, total),
             };
             before = upto;
-            for part in &group.parts {
-                part.add_to(addresses, class, percent * of_pool, group.weight());
+            let slots = || group.parts().flat_map(Part::weighted);
+            let of: u64 = slots()
+                .map(|(slot, weight)| weight * accepted(&slot.host))
+                .sum();
+            for (slot, weight) in slots() {
+                addresses.push(AddressView {
+                    address: slot.host.address(),
+                    origin: slot.origin.clone(),
+                    gateway: slot.host.is_of_gateway(),
+                    ready: match class {
+                        Class::Healthy => Readiness::Healthy,
+                        Class::Degraded => Readiness::Degraded,
+                        Class::Rest => Readiness::Out,
+                    },
+                    state: slot.host.state(),
+                    weight: ratio(weight, SCALE),
+                    // What a ramping address does not take is drawn again among all of its group.
+                    share: percent * of_pool * ratio(weight * accepted(&slot.host), of),
+                    open: slot.host.open(),
+                });
             }
-        }
-    }
-}
-
-impl Part {
-    fn add_to<'a>(&'a self, addresses: &mut Addresses<'a>, class: Class, percent: f64, of: u64) {
-        let mut before = 0;
-        for slot in &self.slots {
-            let weight = slot.upto - before;
-            before = slot.upto;
-            let view = AddressView {
-                address: slot.host.address(),
-                origin: slot.origin.clone(),
-                gateway: slot.host.is_of_gateway(),
-                ready: match class {
-                    Class::Healthy => Readiness::Healthy,
-                    Class::Degraded => Readiness::Degraded,
-                    Class::Rest => Readiness::Out,
-                },
-                state: slot.host.state(),
-                weight: ratio(weight, SCALE),
-                share: percent * ratio(weight, of),
-                open: slot.host.open(),
-            };
-            addresses.push((view, &slot.host));
         }
     }
 }

@@ -11,7 +11,9 @@ use model::{
 use tokio::sync::mpsc;
 
 use super::Event;
-use crate::balance::{Assembly, ChunkParts, Compiler, Selection, Setting, assemble};
+use crate::balance::{
+    Assembly, ChunkParts, Compiler, OVERPROVISIONING, Selection, Setting, assemble,
+};
 use crate::clock::Millis;
 use crate::config::{Config, Role};
 use crate::host::Hosts;
@@ -334,7 +336,7 @@ impl Entry {
             networks,
             policy: &self.selection.join.policy,
             zone_spill,
-            panic_threshold: 0,
+            overprovisioning: OVERPROVISIONING,
         };
         self.chunks = reuse(std::mem::take(&mut self.chunks), endpoints, |chunk| {
             Arc::new(compiler.chunk(chunk, &self.selection))

@@ -6,6 +6,7 @@ const RULE: OutlierDetection = OutlierDetection {
     consecutive_failures: 3,
     base_ejection: Duration::from_secs(10),
     max_ejection: Duration::from_secs(300),
+    min_health_percent: 0,
 };
 
 fn host() -> Host {

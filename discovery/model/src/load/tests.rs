@@ -277,13 +277,10 @@ fn locality_vectors() {
     for (input, expected) in vectors {
         let input: Vec<_> = input
             .iter()
-            .map(|(weight, healthy, total)| {
-                let there = Availability {
-                    healthy: *healthy,
-                    degraded: 0,
-                    total: *total,
-                };
-                (*weight, there)
+            .map(|(weight, eligible, total)| LocalityLoad {
+                weight: *weight,
+                eligible: *eligible,
+                total: *total,
             })
             .collect();
         let shares = locality_shares(&input, 140);

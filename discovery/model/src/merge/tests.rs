@@ -41,6 +41,20 @@ fn part(services: Vec<Arc<Service>>) -> Part {
     }
 }
 
+/// Two parts that claim the same address of the same cluster: our own part comes first, and its word counts.
+#[test]
+fn the_first_part_to_know_an_endpoint_decides() {
+    let of = |weight| Endpoint {
+        weight,
+        ..endpoint("us", 1)
+    };
+    let [ours, theirs] = [3, 5].map(|weight| part(vec![service("a", 80, vec![of(weight)])]));
+    let merged = merge(&[&ours, &theirs], 1);
+    let service = merged.services.iter().next().expect("the service");
+    let weights: Vec<_> = service.endpoints.iter().map(|e| e.weight).collect();
+    assert_eq!(weights, [3]);
+}
+
 #[test]
 fn one_name_is_one_service() {
     let ours = part(vec![

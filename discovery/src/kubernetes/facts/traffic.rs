@@ -165,7 +165,7 @@ fn connection_pool(field: &Field) -> Result<ConnectionPool, Fault> {
 
 /// Every failed dial counts as any of Envoy's errors, so the least of the numbers given decides; with
 /// `splitExternalLocalOriginErrors` the number for errors of local origin alone. The other fields (interval,
-/// maxEjectionPercent, minHealthPercent) have no counterpart here.
+/// maxEjectionPercent) have no counterpart here.
 fn outlier_detection(field: &Field) -> Result<OutlierDetection, Fault> {
     let count = |name: &str| field.get(name).number::<u32>();
     let split = field.get("splitExternalLocalOriginErrors").flag()? == Some(true);
@@ -197,5 +197,6 @@ fn outlier_detection(field: &Field) -> Result<OutlierDetection, Fault> {
         consecutive_failures,
         base_ejection,
         max_ejection: usual.max_ejection.max(base_ejection),
+        min_health_percent: count("minHealthPercent")?.unwrap_or(0).min(100),
     })
 }

@@ -2,12 +2,12 @@
 
 use super::*;
 
-fn parts(route: &Arc<Route>) -> HashSet<*const Part> {
+fn parts(route: &Arc<Route>) -> HashSet<*const Slot> {
     let balancer = route.balancer();
     let groups = balancer.tiers.iter().flat_map(|tier| &tier.pools[0].groups);
     groups
-        .flat_map(|group| &group.parts)
-        .map(Arc::as_ptr)
+        .flat_map(Group::parts)
+        .map(|part| part.slots.as_ptr())
         .collect()
 }
 

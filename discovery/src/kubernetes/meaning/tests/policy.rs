@@ -48,6 +48,7 @@ fn a_traffic_policy_becomes_ours() {
             consecutive_failures,
             base_ejection: Duration::from_secs(base),
             max_ejection: Duration::from_secs(300.max(base)),
+            min_health_percent: 0,
         }),
         ..Policy::default()
     };
@@ -137,6 +138,16 @@ fn a_traffic_policy_becomes_ours() {
             outlier(6, 30),
         ),
         ("outlierDetection: {baseEjectionTime: 10m}", outlier(5, 600)),
+        (
+            "outlierDetection: {minHealthPercent: 30}",
+            Policy {
+                outlier_detection: Some(OutlierDetection {
+                    min_health_percent: 30,
+                    ..outlier(5, 30).outlier_detection.unwrap_or_default()
+                }),
+                ..Policy::default()
+            },
+        ),
         (
             "loadBalancer: {localityLbSetting: {enabled: false}}",
             locality(LocalityPolicy {

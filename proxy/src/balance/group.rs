@@ -1,0 +1,209 @@
+//! Slots side by side in order of their cumulative weights: the slot that a weight falls on is found in a few steps, however
+//! many there are. It must not know who is healthy or loaded.
+
+use std::sync::Arc;
+
+use model::Origin;
+
+use crate::host::Host;
+
+/// One address to pick.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) host: Arc<Host>,
+    pub(crate) origin: Arc<Origin>,
+    /// Cumulative weight within the part, scaled.
+    pub(crate) upto: u64,
+}
+
+/// A run of slots that was compiled together.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Part {
+    pub(crate) slots: Arc<[Slot]>,
+    /// The weight of each slot where all are equal, else 0.
+    each: u64,
+}
+
+/// Parts side by side.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    runs: Box<[Run]>,
+    /// For each stretch of `1 << shift` units of weight the run that its first unit falls on. There are at least as many
+    /// stretches as runs, so that few of them have more than one run to look through.
+    guide: Box<[u32]>,
+    shift: u32,
+}
+
+/// One part and where it stands in its group. What finding a slot needs is side by side.
+#[derive(Debug)]
+struct Run {
+    start: u64,
+    end: u64,
+    part: Part,
+}
+
+/// A slot that was found, and where it stands in its group, in units of weight.
+#[derive(Clone, Copy)]
+pub(crate) struct Drawn<'a> {
+    pub(crate) slot: &'a Slot,
+    pub(crate) start: u64,
+    pub(crate) weight: u64,
+}
+
+impl Part {
+    /// Slots from hosts and scaled weights.
+    pub(crate) fn new(entries: Vec<(Arc<Host>, Arc<Origin>, u64)>) -> Self {
+        let first = entries.first().map_or(0, |(_, _, weight)| *weight);
+        let equal = entries.iter().all(|(_, _, weight)| *weight == first);
+        let mut upto = 0;
+        let slots = entries.into_iter().map(|(host, origin, weight)| {
+            upto += weight;
+            Slot { host, origin, upto }
+        });
+        Self {
+            slots: slots.collect(),
+            each: if equal { first } else { 0 },
+        }
+    }
+
+    pub(crate) fn weight(&self) -> u64 {
+        self.slots.last().map_or(0, |slot| slot.upto)
+    }
+
+    /// Each slot and its own weight.
+    pub(crate) fn weighted(&self) -> impl Iterator<Item = (&Slot, u64)> {
+        let mut before = 0;
+        self.slots.iter().map(move |slot| {
+            let weight = slot.upto - before;
+            before = slot.upto;
+            (slot, weight)
+        })
+    }
+
+    /// The slot that a weight below the part's falls on; where it starts within the part; its weight.
+    fn at(&self, within: u64) -> (&Slot, u64, u64) {
+        if let Some(index) = within.checked_div(self.each) {
+            let slot = &self.slots[usize::try_from(index).unwrap_or(usize::MAX)];
+            return (slot, index * self.each, self.each);
+        }
+        let index = self.slots.partition_point(|slot| slot.upto <= within);
+        let start = match index {
+            0 => 0,
+            _ => self.slots[index - 1].upto,
+        };
+        let slot = &self.slots[index];
+        (slot, start, slot.upto - start)
+    }
+}
+
+impl Group {
+    /// The parts in their order; those without weight are left out.
+    pub(crate) fn of(parts: impl IntoIterator<Item = Part>) -> Self {
+        let mut total = 0;
+        let parts = parts.into_iter().filter(|part| part.weight() > 0);
+        let runs: Box<[Run]> = parts
+            .map(|part| {
+                let start = total;
+                total += part.weight();
+                Run {
+                    start,
+                    end: total,
+                    part,
+                }
+            })
+            .collect();
+        let Some(last) = total.checked_sub(1) else {
+            return Self::default();
+        };
+        let enough = u64::try_from(runs.len() * 2).unwrap_or(u64::MAX);
+        let shift = (0..u64::BITS - 1)
+            .find(|shift| last >> shift < enough)
+            .unwrap_or(u64::BITS - 1);
+        let first = |stretch: u64| runs.partition_point(|run| run.end <= stretch << shift);
+        let guide = (0..=last >> shift).map(|stretch| u32::try_from(first(stretch)).unwrap_or(0));
+        Self {
+            guide: guide.collect(),
+            shift,
+            runs,
+        }
+    }
+
+    pub(crate) fn weight(&self) -> u64 {
+        self.runs.last().map_or(0, |run| run.end)
+    }
+
+    /// The parts, in their order.
+    pub(crate) fn parts(&self) -> impl ExactSizeIterator<Item = &Part> {
+        self.runs.iter().map(|run| &run.part)
+    }
+
+    /// The slot that a weight below the group's falls on.
+    pub(crate) fn at(&self, at: u64) -> Drawn<'_> {
+        let stretch = usize::try_from(at >> self.shift).unwrap_or(usize::MAX);
+        let mut which = self.guide[stretch] as usize;
+        while self.runs[which].end <= at {
+            which += 1;
+        }
+        let run = &self.runs[which];
+        let (slot, start, weight) = run.part.at(at - run.start);
+        Drawn {
+            slot,
+            start: run.start + start,
+            weight,
+        }
+    }
+
+    /// The slot whose turn it is: exactly in turn where all weights are equal, else spread by the golden ratio, whose
+    /// multiples fall evenly (each slot gets its weight's share within a few turns).
+    pub(crate) fn in_turn(&self, turn: u32) -> Drawn<'_> {
+        let total = self.weight();
+        let each = self.runs[0].part.each;
+        if each > 0 && self.parts().all(|part| part.each == each) {
+            return self.at(u64::from(turn) % (total / each) * each);
+        }
+        let spread = u64::from(turn).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let at = (u128::from(spread) * u128::from(total)) >> 64;
+        self.at(u64::try_from(at).unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use model::EndpointKey;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn part(weights: &[u64]) -> Part {
+        let key = EndpointKey(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
+        let entry = |weight: &u64| (Arc::new(Host::new(key)), Arc::default(), *weight);
+        Part::new(weights.iter().map(entry).collect())
+    }
+
+    proptest! {
+        /// Every unit of weight falls on the slot that a plain walk over all of them finds.
+        #[test]
+        fn the_guide_finds_what_a_walk_finds(
+            weights in prop::collection::vec(prop::collection::vec(1_u64..40, 0..6), 1..20),
+            equal in any::<bool>(),
+        ) {
+            let level = |part: &Vec<u64>| if equal { vec![7; part.len()] } else { part.clone() };
+            let weights: Vec<_> = weights.iter().map(level).collect();
+            let group = Group::of(weights.iter().map(|weights| part(weights)));
+            let mut start = 0;
+            for (part, weights) in group.parts().zip(weights.iter().filter(|part| !part.is_empty())) {
+                for (slot, weight) in part.slots.iter().zip(weights) {
+                    for at in start..start + weight {
+                        let drawn = group.at(at);
+                        prop_assert!(std::ptr::eq(drawn.slot, slot));
+                        prop_assert_eq!((drawn.start, drawn.weight), (start, *weight));
+                    }
+                    start += weight;
+                }
+            }
+            prop_assert_eq!(group.weight(), start);
+        }
+    }
+}
