@@ -10,7 +10,7 @@ define step
 	@start=$$SECONDS; $(2) || exit $$?; echo "== $(1): $$((SECONDS - start)) s"
 endef
 
-.PHONY: all lint tools peers test fuzz demo dist bench clean
+.PHONY: all lint tools peers test chart-golden fuzz demo dist bench clean
 
 all: lint test
 
@@ -34,6 +34,10 @@ peers:
 test: tools
 	$(call step,build of the tests,$(CARGO) test --workspace --locked --no-run)
 	$(call step,tests,$(CARGO) test --workspace --locked)
+
+# Writes down anew how the Helm chart renders, for the tests to hold it to; look at the difference before committing it.
+chart-golden:
+	CAUSEWAY_UPDATE_GOLDEN=1 $(CARGO) test -p tests --test it --locked chart::matrix::each_row_renders
 
 # Throws mutated bytes at the parsers for a few seconds each; needs the nightly toolchain.
 fuzz:

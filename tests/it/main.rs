@@ -1,6 +1,7 @@
 //! The stories: the real data path in-process, between real clients and endpoints. One file a subject.
 
 mod changes;
+mod chart;
 mod closing;
 mod dialling;
 mod explain;

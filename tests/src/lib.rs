@@ -4,6 +4,7 @@
 mod child;
 mod control_plane;
 mod hello;
+mod helm;
 mod http;
 mod mesh;
 mod mesh_file;
@@ -14,6 +15,7 @@ mod until;
 pub use self::child::{Child, Crowd, raise_descriptors};
 pub use self::control_plane::{CannotBuild, ControlPlane, build};
 pub use self::hello::Hello;
+pub use self::helm::{Helm, Release};
 pub use self::http::{Answer, exchange, get, metric};
 pub use self::mesh::{Mesh, Place, endpoint, gateway_yaml, hello_service};
 pub use self::mesh_file::mesh_yaml;

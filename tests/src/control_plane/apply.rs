@@ -62,7 +62,8 @@ impl ControlPlane {
     }
 }
 
-fn documents(yaml: &str) -> Vec<Value> {
+/// The objects of a YAML text, none for a part that is empty.
+pub(crate) fn documents(yaml: &str) -> Vec<Value> {
     let documents = yaml.split("\n---").filter(|text| {
         let mut lines = text.lines().map(str::trim);
         lines.any(|line| !line.is_empty() && !line.starts_with('#') && line != "---")

@@ -1,0 +1,78 @@
+{{/* gateway.yaml: only what values say; the rest is the gateway's own default. */}}
+{{- define "causeway.gateway" -}}
+{{- $targets := (include "causeway.ports" . | fromJson).targets -}}
+{{- $any := include "causeway.any" . -}}
+{{- $known := (.Files.Get "known.yaml" | fromYaml).gateway -}}
+{{- $config := dict "source" (dict "kubernetes" dict) -}}
+{{- $_ := set $config "ready" (dict "address" (printf "%s:%v" $any (get $targets "status-port"))) -}}
+{{- $_ := set $config "stats" (dict "address" (printf "%s:15020" $any)) -}}
+{{- $listeners := list (dict "address" (printf "%s:%v" $any $targets.tls) "role" "inbound") -}}
+{{- $taken := list (toString $targets.tls) (toString (get $targets "status-port")) -}}
+{{- if .Values.passthrough.enabled -}}
+{{- range $name := list "tls-istiod" "tls-webhook" -}}
+{{- $port := toString (get $targets $name) -}}
+{{- if and (get $.Values.networkGatewayPorts $name) (not (has $port $taken)) -}}
+{{- $taken = append $taken $port -}}
+{{- $listeners = append $listeners (dict "address" (printf "%s:%s" $any $port) "role" "passthrough") -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.outbound.enabled -}}
+{{- range .Values.outbound.ports | uniq -}}
+{{- $listeners = append $listeners (dict "address" (printf "%s:%v" $any .) "role" "outbound") -}}
+{{- end -}}
+{{- end -}}
+{{- $_ := set $config "listeners" $listeners -}}
+{{- $cluster := .Values.cluster.name | default (dig "multiCluster" "clusterName" "" (.Values.global | default dict)) -}}
+{{- with $cluster }}{{ $_ := set $config "cluster" (toString .) }}{{ end -}}
+{{- with include "causeway.network" . }}{{ $_ := set $config "network" . }}{{ end -}}
+{{- with .Values.locality }}{{ $_ := set $config "locality" . }}{{ end -}}
+{{- with .Values.regions }}{{ $_ := set $config "regions" . }}{{ end -}}
+{{- range $section, $keys := $known -}}
+{{- $given := dict -}}
+{{- range $key := $keys -}}
+{{- $value := get (get $.Values $section | default dict) $key -}}
+{{- /* `on` and `off` are truth values in a values file. */ -}}
+{{- if and (eq $key "successes") (kindIs "bool" $value) }}{{ $value = ternary "on" "off" $value }}{{ end -}}
+{{- if not (or (kindIs "invalid" $value) (and (kindIs "string" $value) (eq $value ""))) -}}
+{{- $_ := set $given $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- if $given }}{{ $_ := set $config $section $given }}{{ end -}}
+{{- end -}}
+{{- $drain := include "causeway.drain" . | fromJson -}}
+{{- $_ := set $config "drain" (pick $drain "announce" "window") -}}
+{{- mustMergeOverwrite $config (deepCopy (.Values.config | default dict)) | toYaml -}}
+{{- end -}}
+
+{{/*
+How the gateway ends, as JSON {announce, window, grace}: the Pod's grace period holds both and 5 s for what comes after.
+Where a grace period is given, the two shrink to fit; at most half of what it leaves goes into the announcement.
+*/}}
+{{- define "causeway.drain" -}}
+{{- $drain := .Values.drain | default dict -}}
+{{- $announce := include "causeway.millis" ($drain.announce | default "5s") | int64 -}}
+{{- $window := include "causeway.millis" ($drain.window | default "20s") | int64 -}}
+{{- $grace := div (add $announce $window 5999) 1000 -}}
+{{- $given := .Values.terminationGracePeriodSeconds -}}
+{{- if not (kindIs "invalid" $given) -}}
+{{- $grace = int64 $given -}}
+{{- $room := max 2 (sub (mul $grace 1000) 5000) (mul $grace 500) -}}
+{{- if gt (add $announce $window) $room -}}
+{{- $announce = min $announce (div $room 2) -}}
+{{- $window = sub $room $announce -}}
+{{- end -}}
+{{- end -}}
+{{- $texts := dict "grace" $grace -}}
+{{- range $key, $millis := dict "announce" $announce "window" $window -}}
+{{- $whole := eq 0 (int (mod $millis 1000)) -}}
+{{- $_ := set $texts $key (ternary (printf "%ds" (div $millis 1000)) (printf "%dms" $millis) $whole) -}}
+{{- end -}}
+{{- toJson $texts -}}
+{{- end -}}
+
+{{/* A duration in milliseconds; the schema holds its form. */}}
+{{- define "causeway.millis" -}}
+{{- $units := dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000 -}}
+{{- mul (regexFind "^[0-9]+" . | int64) (get $units (regexFind "[a-z]+$" .)) -}}
+{{- end -}}

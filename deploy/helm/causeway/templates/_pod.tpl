@@ -1,0 +1,131 @@
+{{/* Parts of the Pod. */}}
+
+{{- define "causeway.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}
+{{ .repository }}@{{ .digest }}
+{{- else -}}
+{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* `imagePullSecrets`, as objects or, as under Istio's `global`, as names. */}}
+{{- define "causeway.pullSecrets" -}}
+{{- range .Values.imagePullSecrets }}
+- name: {{ kindIs "map" . | ternary (get (kindIs "map" . | ternary . dict) "name") . }}
+{{- end }}
+{{- end -}}
+
+{{/*
+How Pods are replaced. The successor is ready before a Pod goes, except where it could not start beside it: on the same
+Node's ports.
+*/}}
+{{- define "causeway.strategy" -}}
+{{- if .Values.strategy -}}
+{{- toYaml .Values.strategy -}}
+{{- else -}}
+{{- $beside := not .Values.hostPorts -}}
+type: RollingUpdate
+rollingUpdate:
+  maxSurge: {{ ternary 1 0 $beside }}
+  maxUnavailable: {{ ternary 0 1 $beside }}
+{{- end -}}
+{{- end -}}
+
+{{/* Who the Pod is, then what the user says. A name that the user gives is the user's. */}}
+{{- define "causeway.env" -}}
+{{- $env := list -}}
+{{- $given := include "causeway.texts" .Values.env | fromJson -}}
+{{- $taken := keys $given -}}
+{{- range .Values.envVarFrom }}{{ $taken = append $taken .name }}{{ end -}}
+{{- $fields := dict "POD_NAMESPACE" "metadata.namespace" "POD_NAME" "metadata.name" "POD_IP" "status.podIP" "NODE_NAME" "spec.nodeName" -}}
+{{- range $name, $path := $fields -}}
+{{- if not (has $name $taken) -}}
+{{- $env = append $env (dict "name" $name "valueFrom" (dict "fieldRef" (dict "fieldPath" $path))) -}}
+{{- end -}}
+{{- end -}}
+{{- range $name, $value := $given -}}
+{{- $env = append $env (dict "name" $name "value" $value) -}}
+{{- end -}}
+{{- concat $env (.Values.envVarFrom | default list) | toYaml -}}
+{{- end -}}
+
+{{/* The ports where something listens, by name; on the Node as well those that the Service has, where that is wanted. */}}
+{{- define "causeway.containerPorts" -}}
+{{- $made := include "causeway.ports" . | fromJson -}}
+{{- $listening := list (get $made.targets "status-port") $made.targets.tls -}}
+{{- if .Values.passthrough.enabled -}}
+{{- $listening = append (append $listening (get $made.targets "tls-istiod")) (get $made.targets "tls-webhook") -}}
+{{- end -}}
+{{- $listening = uniq $listening -}}
+{{- range $listening }}
+{{- $target := . }}
+{{- $found := dict }}
+{{- range $made.ports }}
+{{- if and (not $found) (eq (toString .targetPort) (toString $target)) }}{{ $found = . }}{{ end }}
+{{- end }}
+{{- with $found }}
+- {name: {{ printf "%s" .name | trunc 15 | trimSuffix "-" }}, containerPort: {{ $target }}, protocol: TCP{{ if $.Values.hostPorts }}, hostPort: {{ .port }}{{ end }}}
+{{- end }}
+{{- end }}
+- {name: stats, containerPort: 15020, protocol: TCP}
+{{- if .Values.outbound.enabled }}
+{{- range .Values.outbound.ports | uniq }}
+- {name: outbound-{{ . }}, containerPort: {{ . }}, protocol: TCP}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Whether the gateway listens below 1024, which a user without capabilities may not do of itself. */}}
+{{- define "causeway.hasLowPort" -}}
+{{- $low := false -}}
+{{- range (include "causeway.gateway" . | fromYaml).listeners -}}
+{{- if lt (.address | splitList ":" | last | int) 1024 }}{{ $low = true }}{{ end -}}
+{{- end -}}
+{{- if $low }}yes{{ end -}}
+{{- end -}}
+
+{{- define "causeway.podSecurity" -}}
+{{- if .Values.securityContext -}}
+{{- toYaml .Values.securityContext -}}
+{{- else -}}
+{{- $context := dict "runAsNonRoot" true "seccompProfile" (dict "type" "RuntimeDefault") -}}
+{{- if ne (.Values.platform | default "") "openshift" -}}
+{{- $context = mustMerge $context (dict "runAsUser" 65532 "runAsGroup" 65532 "fsGroup" 65532) -}}
+{{- end -}}
+{{- if include "causeway.hasLowPort" . -}}
+{{- $_ := set $context "sysctls" (list (dict "name" "net.ipv4.ip_unprivileged_port_start" "value" "0")) -}}
+{{- end -}}
+{{- toYaml $context -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "causeway.containerSecurity" -}}
+{{- if .Values.containerSecurityContext -}}
+{{- toYaml .Values.containerSecurityContext -}}
+{{- else -}}
+allowPrivilegeEscalation: false
+capabilities: {drop: [ALL]}
+privileged: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+{{- end -}}
+{{- end -}}
+
+{{/* `resources` without what is null, as JSON: so a limit is taken away. */}}
+{{- define "causeway.resources" -}}
+{{- $resources := dict -}}
+{{- range $key, $values := .Values.resources -}}
+{{- if kindIs "map" $values -}}
+{{- $kept := dict -}}
+{{- range $name, $value := $values -}}
+{{- if $value }}{{ $_ := set $kept $name $value }}{{ end -}}
+{{- end -}}
+{{- if $kept }}{{ $_ := set $resources $key $kept }}{{ end -}}
+{{- else if $values -}}
+{{- $_ := set $resources $key $values -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $resources -}}
+{{- end -}}

@@ -1,0 +1,63 @@
+{{/*
+What every template begins with: the values as the others read them, and the mistakes that stop an installation. It may be
+called any number of times.
+
+Istio's chart keeps its defaults under a key of their own, and takes what stands under `global` for a default too.
+*/}}
+{{- define "causeway.prepare" -}}
+{{- with .Values._internal_defaults_do_not_set -}}
+{{- $_ := mustMergeOverwrite $.Values (deepCopy .) -}}
+{{- end -}}
+{{- $_ := unset .Values "_internal_defaults_do_not_set" -}}
+{{- $global := .Values.global | default dict -}}
+{{- range $key := list "imagePullPolicy" "imagePullSecrets" "priorityClassName" "platform" -}}
+{{- if and (get $global $key) (not (get $.Values $key)) -}}
+{{- $_ := set $.Values $key (get $global $key) -}}
+{{- end -}}
+{{- end -}}
+{{- range $path := list "labels" "selectorLabels" "annotations" "podAnnotations" "nodeSelector" "env" -}}
+{{- include "causeway.onlyTexts" (dict "path" $path "map" (get $.Values $path)) -}}
+{{- end -}}
+{{- range $path := list "annotations" "selectorLabels" -}}
+{{- include "causeway.onlyTexts" (dict "path" (printf "service.%s" $path) "map" (get $.Values.service $path)) -}}
+{{- end -}}
+{{- include "causeway.onlyTexts" (dict "path" "serviceAccount.annotations" "map" .Values.serviceAccount.annotations) -}}
+{{- include "causeway.onlyTexts" (dict "path" "outbound.annotations" "map" .Values.outbound.annotations) -}}
+{{- end -}}
+
+{{/*
+Fails where a map stands in the place of a text: `--set labels.topology.istio.io/network=x` makes three levels of one name.
+*/}}
+{{- define "causeway.onlyTexts" -}}
+{{- $path := .path -}}
+{{- range $key, $value := .map -}}
+{{- if kindIs "map" $value -}}
+{{- $leaf := include "causeway.leaf" (dict "name" $key "value" $value) | fromJson -}}
+{{- $name := $leaf.name | replace "." "\\." -}}
+{{- fail (printf "%s: '%s' wants a text and got a map, because Helm takes a dot for a level. Put a backslash before each dot of the name:\n\n  --set '%s.%s=%s'\n\nIn Terraform: name = \"%s.%s\", value = \"%s\"" $path $leaf.name $path $name $leaf.value $path ($name | replace "\\" "\\\\") $leaf.value) -}}
+{{- else if kindIs "slice" $value -}}
+{{- fail (printf "%s: '%s' wants a text and got a list" $path $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The name that was meant by nested maps, and its value. */}}
+{{- define "causeway.leaf" -}}
+{{- if and (kindIs "map" .value) .value -}}
+{{- $key := keys .value | sortAlpha | first -}}
+{{- include "causeway.leaf" (dict "name" (printf "%s.%s" .name $key) "value" (get .value $key)) -}}
+{{- else -}}
+{{- dict "name" .name "value" (ternary "VALUE" (toString .value) (kindIs "map" .value)) | toJson -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A map of texts, as JSON: numbers and switches become texts, null leaves a key out. */}}
+{{- define "causeway.texts" -}}
+{{- $texts := dict -}}
+{{- range $key, $value := . -}}
+{{- if not (kindIs "invalid" $value) -}}
+{{- $_ := set $texts $key (toString $value) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $texts -}}
+{{- end -}}

@@ -1,0 +1,50 @@
+{{/* What the notes name: values that are not known, mean nothing here, or do not go together. One a line. */}}
+{{- define "causeway.warnings" -}}
+{{- $known := .Files.Get "known.yaml" | fromYaml -}}
+{{- $unknown := list -}}
+{{- $idle := list -}}
+{{- range $key, $_ := .Values -}}
+{{- if has $key $known.accepted -}}
+{{- $idle = append $idle $key -}}
+{{- else if not (has $key $known.top) -}}
+{{- $unknown = append $unknown $key -}}
+{{- end -}}
+{{- end -}}
+{{- range $section, $keys := mustMerge (deepCopy $known.sections) $known.gateway -}}
+{{- $given := get $.Values $section -}}
+{{- if kindIs "map" $given -}}
+{{- range $key, $_ := $given -}}
+{{- if not (has $key $keys) }}{{ $unknown = append $unknown (printf "%s.%s" $section $key) }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- with $unknown }}
+- not known, and ignored: {{ join ", " (sortAlpha .) }}. `helm show values` lists what there is; any setting of gateway.yaml
+  may stand under `config`.
+{{- end }}
+{{- with $idle }}
+- of istio/gateway, and without meaning here: {{ join ", " (sortAlpha .) }}.
+{{- end }}
+{{- with (include "causeway.ports" . | fromJson).left }}
+- left out of service.ports: {{ join ", " . }}. Metrics, admin and the way out are never on the public Service.
+{{- end }}
+{{- $label := get (.Values.labels | default dict) "topology.istio.io/network" }}
+{{- if and $label .Values.networkGateway (ne (toString $label) .Values.networkGateway) }}
+- networkGateway is {{ .Values.networkGateway }} and labels.topology.istio.io/network is {{ $label }}: the former counts.
+{{- end }}
+{{- if not (include "causeway.network" .) }}
+- networkGateway is not set: other clusters do not find this gateway by its Service, and its own network is what the label
+  topology.istio.io/network of namespace {{ .Values.discovery.istioNamespace }} says.
+{{- end }}
+{{- $drain := include "causeway.drain" . | fromJson }}
+{{- $fits := and (eq (int64 (include "causeway.millis" $drain.announce)) (int64 (include "causeway.millis" (.Values.drain.announce | default "5s")))) (eq (int64 (include "causeway.millis" $drain.window)) (int64 (include "causeway.millis" (.Values.drain.window | default "20s")))) }}
+{{- if not $fits }}
+- terminationGracePeriodSeconds {{ .Values.terminationGracePeriodSeconds }} leaves less than `drain` asks for: announce is {{ $drain.announce }}, window {{ $drain.window }}.
+{{- end }}
+{{- if and .Values.hostPorts (eq .Values.kind "Deployment") }}
+- hostPorts: there is room for one Pod on each Node; kind DaemonSet is meant for that.
+{{- end }}
+{{- if and (eq .Values.service.type "None") (include "causeway.network" .) }}
+- service.type is None: no Service bears the network's label, so no other cluster finds this gateway.
+{{- end }}
+{{- end -}}

@@ -1,0 +1,128 @@
+//! What stops an installation, with the words that get it going again; and what only is spoken of.
+
+use super::{helm, one, release};
+
+#[test]
+fn dots_that_were_taken_for_levels_fail_with_the_command_that_was_meant() {
+    let Some(helm) =
+        helm("refusals::dots_that_were_taken_for_levels_fail_with_the_command_that_was_meant")
+    else {
+        return;
+    };
+    // As a blog post has it.
+    let wrong = ["--set", "labels.topology.istio.io/network=network1"];
+    let said = helm.text(release(&wrong)).expect_err("it is refused");
+    let meant = r"--set 'labels.topology\.istio\.io/network=network1'";
+    assert!(said.contains(meant), "{said}");
+    assert!(
+        said.contains(r#"name = "labels.topology\\.istio\\.io/network", value = "network1""#),
+        "{said}"
+    );
+    let meant = meant.trim_start_matches("--set '").trim_end_matches('\'');
+    let objects = helm.objects(release(&["--set", meant]));
+    let service = one(&objects, "Service", "eastwest-gateway");
+    assert_eq!(
+        service["metadata"]["labels"]["topology.istio.io/network"],
+        "network1"
+    );
+    for path in [
+        "annotations",
+        "podAnnotations",
+        "service.annotations",
+        "nodeSelector",
+        "serviceAccount.annotations",
+    ] {
+        let values = format!("{path}.example.com/key=a");
+        let said = helm
+            .text(release(&["--set", &values]))
+            .expect_err("it is refused");
+        let meant = format!(r"--set '{path}.example\.com/key=a'");
+        assert!(said.contains(&meant), "{said}");
+    }
+}
+
+#[test]
+fn values_of_a_wrong_type_are_refused_with_their_place() {
+    let Some(helm) = helm("refusals::values_of_a_wrong_type_are_refused_with_their_place") else {
+        return;
+    };
+    for (values, place) in [
+        ("kind=StatefulSet", "/kind"),
+        ("service.type=External", "/service/type"),
+        ("drain.window=20", "/drain/window"),
+        ("drain.window=0s", "/drain/window"),
+        ("outbound.ports=15444", "/outbound/ports"),
+        ("autoscaling.minReplicas=two", "/autoscaling/minReplicas"),
+        ("service.ports[0].name=tls", "/service/ports/0"),
+        (
+            "networkGatewayPorts.tls.targetPort=15020",
+            "networkGatewayPorts.tls.targetPort",
+        ),
+    ] {
+        let said = helm.text(release(&["--set", values]));
+        let said = said.expect_err(values);
+        assert!(said.contains(place), "{values}: {said}");
+    }
+}
+
+#[test]
+fn what_is_not_known_or_means_nothing_is_named_and_changes_nothing() {
+    let Some(helm) =
+        helm("refusals::what_is_not_known_or_means_nothing_is_named_and_changes_nothing")
+    else {
+        return;
+    };
+    let known = ["--set", "networkGateway=network1"];
+    let more = [
+        "--set",
+        "networkGateway=network1",
+        "--set",
+        "revision=canary,runAsRoot=true,pilot.cni.enabled=true,enabled=true,profile=remote",
+        "--set",
+        "hub=docker.io/istio,service.nodePort=3,discovery.netwrok=x,global.hub=gcr.io/istio,global.tag=1.20",
+        "--set",
+        r"podAnnotations.inject\.istio\.io/templates=gateway,podAnnotations.sidecar\.istio\.io/inject=true",
+        "--set",
+        r"labels.sidecar\.istio\.io/inject=true",
+    ];
+    assert_eq!(helm.text(release(&known)), helm.text(release(&more)));
+    assert!(!helm.notes(release(&known)).contains("Please look at"));
+    let notes = helm.notes(release(&more));
+    for line in [
+        "not known, and ignored: discovery.netwrok, hub, service.nodePort.",
+        "without meaning here: enabled, pilot, profile, revision, runAsRoot.",
+    ] {
+        assert!(notes.contains(line), "{line}: {notes}");
+    }
+}
+
+#[test]
+fn what_does_not_go_together_is_spoken_of() {
+    let Some(helm) = helm("refusals::what_does_not_go_together_is_spoken_of") else {
+        return;
+    };
+    for (values, said) in [
+        (
+            "service.ports[0].port=15020,networkGateway=n",
+            "left out of service.ports: 15020.",
+        ),
+        ("networkGateway=", "networkGateway is not set"),
+        (
+            r"networkGateway=a,labels.topology\.istio\.io/network=b",
+            "networkGateway is a and labels.topology.istio.io/network is b",
+        ),
+        (
+            "networkGateway=a,terminationGracePeriodSeconds=20",
+            "announce is 5s, window 10s",
+        ),
+        ("networkGateway=a,hostPorts=true", "one Pod on each Node"),
+        (
+            "networkGateway=a,service.type=None",
+            "no other cluster finds this gateway",
+        ),
+    ] {
+        let notes = helm.notes(release(&["--set", values]));
+        assert!(notes.contains(said), "{values}: {notes}");
+        assert_eq!(notes.matches("\n- ").count(), 1, "{values}: {notes}");
+    }
+}

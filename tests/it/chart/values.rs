@@ -1,0 +1,209 @@
+//! Single values and what they must lead to, where a golden file would not say why.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{gateway_yaml, helm, one, release};
+
+#[test]
+fn the_grace_period_holds_the_drain_and_the_drain_fits_a_given_one() {
+    let Some(helm) =
+        helm("values::the_grace_period_holds_the_drain_and_the_drain_fits_a_given_one")
+    else {
+        return;
+    };
+    let ending = Duration::from_secs(5);
+    for (values, grace, announce, window) in [
+        ("replicaCount=1", 30, "5s", "20s"),
+        ("drain.window=5m", 310, "5s", "5m"),
+        ("drain.announce=0s,drain.window=1500ms", 7, "0s", "1500ms"),
+        ("terminationGracePeriodSeconds=120", 120, "5s", "20s"),
+        (
+            "terminationGracePeriodSeconds=30,drain.window=1h",
+            30,
+            "5s",
+            "20s",
+        ),
+        ("terminationGracePeriodSeconds=10", 10, "2500ms", "2500ms"),
+        ("terminationGracePeriodSeconds=6", 6, "1500ms", "1500ms"),
+        ("terminationGracePeriodSeconds=0", 0, "1ms", "1ms"),
+    ] {
+        let objects = helm.objects(release(&["--set", values]));
+        let workload = one(&objects, "Deployment", "eastwest-gateway");
+        let given = &workload["spec"]["template"]["spec"]["terminationGracePeriodSeconds"];
+        assert_eq!(given, grace, "{values}");
+        let config = gateway::config::parse("gateway.yaml", &gateway_yaml(&objects));
+        let drain = config.unwrap_or_else(|why| panic!("{values}: {why}")).drain;
+        let said = |text: &str| discovery::Span::parse(text).expect("a duration");
+        assert_eq!(
+            (drain.announce, drain.window),
+            (said(announce), said(window)),
+            "{values}"
+        );
+        let all = drain.announce.0 + drain.window.0 + ending;
+        assert!(grace < 10 || all <= Duration::from_secs(grace), "{values}");
+    }
+}
+
+#[test]
+fn a_pod_goes_only_after_its_successor_is_ready_unless_ports_of_the_node_forbid_it() {
+    let Some(helm) = helm(
+        "values::a_pod_goes_only_after_its_successor_is_ready_unless_ports_of_the_node_forbid_it",
+    ) else {
+        return;
+    };
+    let own = "strategy.type=RollingUpdate,strategy.rollingUpdate.maxUnavailable=2";
+    for (values, kind, field, expected) in [
+        (
+            "kind=Deployment",
+            "Deployment",
+            "strategy",
+            json!({"maxSurge": 1, "maxUnavailable": 0}),
+        ),
+        (
+            "kind=DaemonSet",
+            "DaemonSet",
+            "updateStrategy",
+            json!({"maxSurge": 1, "maxUnavailable": 0}),
+        ),
+        (
+            "kind=DaemonSet,hostPorts=true",
+            "DaemonSet",
+            "updateStrategy",
+            json!({"maxSurge": 0, "maxUnavailable": 1}),
+        ),
+        (own, "Deployment", "strategy", json!({"maxUnavailable": 2})),
+        // Istio's chart writes the wrong field here.
+        (
+            &format!("{own},kind=DaemonSet"),
+            "DaemonSet",
+            "updateStrategy",
+            json!({"maxUnavailable": 2}),
+        ),
+    ] {
+        let objects = helm.objects(release(&["--set", values]));
+        let workload = one(&objects, kind, "eastwest-gateway");
+        assert_eq!(
+            workload["spec"][field]["rollingUpdate"], expected,
+            "{values}"
+        );
+        let other = if field == "strategy" {
+            "updateStrategy"
+        } else {
+            "strategy"
+        };
+        assert!(workload["spec"][other].is_null(), "{values}");
+        let scaled = objects
+            .iter()
+            .any(|object| object["kind"] == "HorizontalPodAutoscaler");
+        assert_eq!(scaled, kind == "Deployment", "{values}");
+    }
+}
+
+#[test]
+fn a_budget_stands_where_there_is_more_than_one_pod() {
+    let Some(helm) = helm("values::a_budget_stands_where_there_is_more_than_one_pod") else {
+        return;
+    };
+    for (values, expected) in [
+        ("replicaCount=3", None),
+        (
+            "autoscaling.minReplicas=2",
+            Some(json!({"maxUnavailable": 1})),
+        ),
+        (
+            "autoscaling.enabled=false,replicaCount=3",
+            Some(json!({"maxUnavailable": 1})),
+        ),
+        ("autoscaling.enabled=false,replicaCount=1", None),
+        ("autoscaling.minReplicas=2,kind=DaemonSet", None),
+        (
+            "autoscaling.minReplicas=3,podDisruptionBudget.minAvailable=50%",
+            Some(json!({"minAvailable": "50%"})),
+        ),
+        (
+            "autoscaling.minReplicas=3,podDisruptionBudget.maxUnavailable=0",
+            Some(json!({"maxUnavailable": 0})),
+        ),
+    ] {
+        let objects = helm.objects(release(&["--set", values]));
+        let budget = objects
+            .iter()
+            .find(|object| object["kind"] == "PodDisruptionBudget");
+        let numbers = budget.map(|budget| {
+            let mut spec = budget["spec"].as_object().expect("a spec").clone();
+            assert!(
+                spec.remove("selector")
+                    .is_some_and(|selector| selector["matchLabels"].is_object())
+            );
+            Value::Object(spec)
+        });
+        assert_eq!(numbers, expected, "{values}");
+    }
+}
+
+#[test]
+fn istio_does_not_take_it_for_a_gateway_unless_it_may() {
+    let Some(helm) = helm("values::istio_does_not_take_it_for_a_gateway_unless_it_may") else {
+        return;
+    };
+    for network in [
+        "networkGateway=network1",
+        r"labels.topology\.istio\.io/network=network1",
+    ] {
+        let values = format!(
+            "{network},istio.discoverable=false,outbound.enabled=true,serviceMonitor.enabled=true"
+        );
+        let text = helm.text(release(&["--set", &values])).expect("it renders");
+        assert!(
+            !text.contains("topology.istio.io/network"),
+            "{values}: {text}"
+        );
+        let objects = helm.objects(release(&["--set", &values]));
+        let service = one(&objects, "Service", "eastwest-gateway");
+        assert_eq!(
+            service["metadata"]["labels"]["causeway.io/network"],
+            "network1"
+        );
+        // The gateway knows it all the same, and no other Service says so.
+        let config = gateway::config::parse("gateway.yaml", &gateway_yaml(&objects));
+        assert_eq!(config.expect("a configuration").network, "network1");
+        assert_eq!(text.matches("causeway.io/network: ").count(), 2, "{text}");
+    }
+}
+
+#[test]
+fn an_entry_that_is_not_15443_says_so() {
+    let Some(helm) = helm("values::an_entry_that_is_not_15443_says_so") else {
+        return;
+    };
+    let values = "networkGateway=a,networkGatewayPorts.tls.port=443,networkGatewayPorts.tls.targetPort=443,service.ports[0].port=443,service.ports[0].name=https";
+    let objects = helm.objects(release(&["--set", values]));
+    let service = one(&objects, "Service", "eastwest-gateway");
+    assert_eq!(
+        service["metadata"]["labels"]["networking.istio.io/gatewayPort"],
+        "443"
+    );
+    let plain = helm.objects(release(&["--set", "networkGateway=a"]));
+    let plain = one(&plain, "Service", "eastwest-gateway");
+    assert!(plain["metadata"]["labels"]["networking.istio.io/gatewayPort"].is_null());
+    // A port that needs a right the Pod does not have otherwise.
+    let workload = one(&objects, "Deployment", "eastwest-gateway");
+    let security = &workload["spec"]["template"]["spec"]["securityContext"];
+    assert_eq!(
+        security["sysctls"][0]["name"],
+        "net.ipv4.ip_unprivileged_port_start"
+    );
+}
+
+#[test]
+fn the_chart_is_of_the_same_version_as_the_gateway() {
+    let Some(helm) = helm("values::the_chart_is_of_the_same_version_as_the_gateway") else {
+        return;
+    };
+    let chart = helm.run(&["show", "chart", helm.chart().to_str().expect("UTF-8")]);
+    let chart: Value = serde_saphyr::from_str(&chart.expect("a chart")).expect("YAML");
+    assert_eq!(chart["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(chart["appVersion"], env!("CARGO_PKG_VERSION"));
+}
