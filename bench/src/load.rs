@@ -1,164 +1,128 @@
-//! A closed loop of load with a bare hello: each connection starts its next unit of work when the last one is done. Its
-//! latencies leave out what a stalled gateway keeps from being sent; they must not be read as an open loop's.
+//! Sends load and measures it: one thread, one runtime, as cheap as it can be, because it shares the machine with what it
+//! measures. It must not hide a failure, nor, in an open loop, the time that a unit of work waited before it could start.
 
-use std::fmt;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod outcome;
+mod plan;
+mod progress;
+mod schedule;
+mod shared;
+mod unit;
+pub(crate) mod wire;
+
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use clap::ValueEnum;
-use hdrhistogram::Histogram;
-use sidecar::{Pki, SIDECAR_ALPN, client_hello_bytes};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
+use anyhow::{Result, bail};
+use tokio::runtime::Builder;
+use tokio::task::{JoinSet, LocalSet};
+use tokio::time::{sleep, timeout};
 
-/// What one unit of work is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Work {
-    /// Connect, hello, the answer to its end.
-    Connections,
-    /// So many bytes there and back, on a connection that stays.
-    RoundTrips,
+pub use self::outcome::Outcome;
+pub use self::plan::{Opening, Plan, Work};
+use self::progress::Progress;
+use self::schedule::Schedule;
+use self::shared::{Phase, Shared};
+
+/// A moment of a load at which somebody may look at something else; the load waits until they have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// Everything that stays is open, the warm-up is over, and what is counted begins.
+    Begin,
+    /// What is counted is over; what stays is still open.
+    End,
 }
 
-/// What to send.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    address: SocketAddr,
-    work: Work,
-    count: usize,
-    connections: usize,
-    bytes: usize,
-    hello: Arc<[u8]>,
-}
-
-/// What came of it.
-#[derive(Debug)]
-pub struct Outcome {
-    /// Units of work done, and their latencies in nanoseconds.
-    pub latency: Histogram<u64>,
-    /// From the first unit of work to the last.
-    pub took: Duration,
-}
-
-impl Plan {
-    /// `count` units over `connections` in flight; `bytes` is a round trip's size.
-    ///
-    /// # Errors
-    /// When `sni` is no DNS name, and when a number is 0.
-    pub fn new(
-        address: SocketAddr,
-        work: Work,
-        count: usize,
-        connections: usize,
-        bytes: usize,
-        sni: &str,
-    ) -> Result<Self> {
-        ensure!(
-            count > 0 && connections > 0 && bytes > 0,
-            "count, connections and bytes must be at least 1"
-        );
-        let hello = client_hello_bytes(&Pki::new(), sni, SIDECAR_ALPN)?.into();
-        Ok(Self {
-            address,
-            work,
-            count,
-            connections,
-            bytes,
-            hello,
-        })
-    }
-}
-
-/// Sends it all.
+/// Sends it all, on a runtime of its own: not to be called from within one. `progress`: a line each second on standard error.
 ///
 /// # Errors
-/// The first unit of work that failed: a figure with failures in it is no figure.
-pub async fn run(plan: Plan) -> Result<Outcome> {
-    let left = Arc::new(AtomicUsize::new(plan.count));
-    let start = Instant::now();
-    let mut tasks = JoinSet::new();
-    for _ in 0..plan.connections {
-        tasks.spawn(one(plan.clone(), Arc::clone(&left)));
-    }
-    let mut latency = Histogram::new(3)?;
-    while let Some(done) = tasks.join_next().await {
-        latency.add(done??)?;
-    }
-    Ok(Outcome {
-        latency,
-        took: start.elapsed(),
-    })
+/// When the plan cannot be carried out, when not all connections that should stay can be opened, and what `mark` answers.
+/// Units of work that fail are no error here: [`Outcome::failures`] has them.
+pub fn run(
+    plan: Plan,
+    progress: bool,
+    mark: &mut dyn FnMut(Mark) -> Result<()>,
+) -> Result<Outcome> {
+    plan.check()?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, drive(plan, progress, mark))
 }
 
-async fn one(plan: Plan, left: Arc<AtomicUsize>) -> Result<Histogram<u64>> {
-    let mut latency = Histogram::new(3)?;
-    let mut buffer = vec![0; plan.bytes.max(plan.hello.len())];
-    let mut open = None;
-    while left
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1))
-        .is_ok()
-    {
-        // A connection that stays is opened, and its echoed hello read, before the clock starts.
-        if plan.work == Work::RoundTrips && open.is_none() {
-            let mut stream = greet(&plan).await?;
-            stream.read_exact(&mut buffer[..plan.hello.len()]).await?;
-            open = Some(stream);
+async fn drive(
+    plan: Plan,
+    progress: bool,
+    mark: &mut dyn FnMut(Mark) -> Result<()>,
+) -> Result<Outcome> {
+    let shared = Rc::new(Shared::new(plan));
+    let plan = &shared.plan;
+    let mut workers = JoinSet::new();
+    for index in 0..plan.connections {
+        workers.spawn_local(unit::worker(Rc::clone(&shared), index));
+    }
+    // A ramp is itself what is to be seen, so nothing is held back until all is open.
+    if plan.ramp.is_zero() {
+        all_open(&shared).await?;
+    }
+    shared.enter(Phase::Working);
+    sleep(plan.warmup).await;
+    mark(Mark::Begin)?;
+    let begin = Instant::now();
+    shared.record_from(begin);
+    let mut progress = progress.then(|| Progress::new(begin));
+    let pacer = plan.rate.map(|rate| {
+        let schedule = Schedule::new(rate, plan.ramp);
+        shared.pace(schedule, begin);
+        tokio::task::spawn_local(schedule::release(schedule, begin, Rc::clone(&shared)))
+    });
+    let deadline = plan.time.map(|time| begin + time);
+    while !shared.counted() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+        let second = Instant::now() + Duration::from_secs(1);
+        let until = deadline.map_or(second, |deadline| deadline.min(second));
+        // Woken early when the count is reached.
+        let _ = timeout(until - Instant::now(), shared.until_counted()).await;
+        if let Some(progress) = &mut progress {
+            progress.print(&shared);
         }
-        let start = Instant::now();
-        if let Some(stream) = &mut open {
-            stream.write_all(&buffer[..plan.bytes]).await?;
-            stream
-                .read_exact(&mut buffer[..plan.bytes])
-                .await
-                .context("a round trip was cut")?;
+    }
+    if let Some(pacer) = pacer {
+        if pacer.is_finished() {
+            pacer.await??;
         } else {
-            let mut stream = greet(&plan).await?;
-            let mut got = 0;
-            loop {
-                let count = stream.read(&mut buffer).await?;
-                if count == 0 {
-                    break;
-                }
-                got += count;
-            }
-            // An alert is shorter: a refusal must not pass for an answer.
-            ensure!(
-                got >= crate::backend::ANSWER,
-                "an answer of {got} bytes: refused?"
+            pacer.abort();
+        }
+    }
+    shared.enter(Phase::Ending);
+    // What was begun is finished, and what was due is done: its latency belongs to the figure.
+    let drained = timeout(plan.limit, shared.until_drained()).await.is_ok();
+    let took = begin.elapsed();
+    if !drained {
+        shared.give_up();
+    }
+    mark(Mark::End)?;
+    workers.abort_all();
+    while workers.join_next().await.is_some() {}
+    Ok(shared.outcome(took))
+}
+
+async fn all_open(shared: &Shared) -> Result<()> {
+    let plan = &shared.plan;
+    if !unit::stays(plan.work) {
+        return Ok(());
+    }
+    // Thousands take their time; none at all for as long as a unit may take is a failure.
+    let mut open = 0;
+    while open < plan.connections {
+        let more = timeout(plan.limit, shared.until_open(open + 1)).await;
+        if more.is_err() {
+            bail!(
+                "only {open} of {} connections to {} could be opened{}",
+                plan.connections,
+                plan.address,
+                shared.outcome(Duration::ZERO).complaint()
             );
         }
-        latency.record(start.elapsed().as_nanos() as u64)?;
+        open = shared.open();
     }
-    Ok(latency)
-}
-
-async fn greet(plan: &Plan) -> Result<TcpStream> {
-    let mut stream = TcpStream::connect(plan.address)
-        .await
-        .with_context(|| format!("cannot connect to {}", plan.address))?;
-    stream.set_nodelay(true)?;
-    stream.write_all(&plan.hello).await?;
-    Ok(stream)
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let micros = |quantile| self.latency.value_at_quantile(quantile) as f64 / 1e3;
-        write!(
-            f,
-            "{} done in {:.2} s, {:.0}/s; us p50 {:.0}, p99 {:.0}, max {:.0}",
-            self.latency.len(),
-            self.took.as_secs_f64(),
-            self.latency.len() as f64 / self.took.as_secs_f64(),
-            micros(0.5),
-            micros(0.99),
-            micros(1.0),
-        )
-    }
+    Ok(())
 }
 
 #[cfg(test)]

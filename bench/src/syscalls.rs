@@ -1,164 +1,160 @@
-//! Counts what system calls the gateway's worker makes for a unit of work, with strace. The count has no clock in it.
+//! Counts what system calls a proxy's worker makes for a unit of work, with strace. The count has no clock in it.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use tokio::net::TcpStream;
+use rustix::process::{Pid, Signal, kill_process};
 
-use crate::backend::{self, Manner};
-use crate::load::{self, Plan, Work};
+use crate::backend::{Backend, Manner, Serving};
+use crate::cores::Cores;
+use crate::load::{self, Mark, Opening, Plan, Work};
+use crate::peers::{Found, Route, Running};
+use crate::process::Ended;
 
 /// Connections in flight, as the targets want it.
 const CONNECTIONS: usize = 64;
-/// Bytes of a round trip, likewise.
-const BYTES: usize = 128;
 
-/// Prints strace's table for new connections and for round trips, `count` of each.
+/// System calls of one kind for each unit of work, by name.
+pub type Calls = BTreeMap<String, f64>;
+
+/// Counts `count` new connections or 128-byte round trips over 64 connections.
 ///
 /// # Errors
-/// When the gateway or strace does not start, and when load fails.
-pub async fn run(binary: &Path, count: usize) -> Result<()> {
-    for (work, manner) in [
-        (Work::Connections, Manner::Answer),
-        (Work::RoundTrips, Manner::Echo),
-    ] {
-        let (endpoint, serving) = backend::serve((Ipv4Addr::LOCALHOST, 0).into(), manner).await?;
-        let table = counted(binary, endpoint, work, count).await?;
-        serving.abort();
-        println!("{work:?}: {count} units, {CONNECTIONS} connections\n{table}");
+/// When the proxy or strace does not start, and when a unit of work fails.
+pub fn count(found: &Found, work: Work, count: u64, cores: &Cores) -> Result<Calls> {
+    let manner = match work {
+        Work::Connections => Manner::Answer,
+        _ => Manner::Echo,
+    };
+    let backend = Backend::start((Ipv4Addr::LOCALHOST, 0).into(), Serving::new(manner), 0)?;
+    let route = Route::new("hello", vec![backend.address]);
+    let running = found.start(std::slice::from_ref(&route), cores)?;
+    let opening = Opening::bare(&route.sni(), sidecar::SIDECAR_ALPN)?;
+    let plan = Plan {
+        connections: CONNECTIONS,
+        count: Some(count),
+        ..Plan::new(running.address, work, opening)
+    };
+    // What happens once, at the first connection, is not to be counted.
+    let warm = Plan {
+        count: Some(CONNECTIONS as u64),
+        ..plan.clone()
+    };
+    load::run(warm, false, &mut |_| Ok(()))?;
+    let mut tracing = None;
+    let mut table = String::new();
+    let outcome = load::run(plan, false, &mut |mark| {
+        match mark {
+            Mark::Begin => tracing = Some(Tracing::attach(&running)?),
+            Mark::End => {
+                if let Some(tracing) = tracing.take() {
+                    table = tracing.detach()?;
+                }
+            }
+        }
+        Ok(())
+    })?;
+    if outcome.failed() > 0 {
+        bail!("units of work failed{}", outcome.complaint());
     }
-    Ok(())
+    let calls = parse(&table)?;
+    let each = |(name, calls): (String, u64)| (name, calls as f64 / count as f64);
+    Ok(calls.into_iter().map(each).collect())
 }
 
-async fn counted(binary: &Path, endpoint: SocketAddr, work: Work, count: usize) -> Result<String> {
-    let folder = std::env::temp_dir().join(format!("bench-syscalls-{}", std::process::id()));
-    std::fs::create_dir_all(&folder)?;
-    // Not yet bound by anybody: the gateway says so loudly when it is taken meanwhile.
-    let address = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-    std::fs::write(folder.join("gateway.yaml"), gateway_yaml(address))?;
-    std::fs::write(folder.join("mesh.yaml"), mesh_yaml(endpoint))?;
-    let gateway = Ended(
-        Command::new(binary)
-            .args(["run", "--config"])
-            .arg(folder.join("gateway.yaml"))
+/// strace on a proxy's workers.
+struct Tracing {
+    strace: Ended,
+    output: std::path::PathBuf,
+}
+
+impl Tracing {
+    fn attach(running: &Running) -> Result<Self> {
+        let workers = running.workers()?;
+        let output = std::env::temp_dir().join(format!("bench-strace-{}", std::process::id()));
+        let mut command = Command::new("strace");
+        command.args(["-c", "-U", "calls,name", "-o"]).arg(&output);
+        for worker in &workers {
+            command.args(["-p", &worker.to_string()]);
+        }
+        let strace = command
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .with_context(|| format!("cannot start {}", binary.display()))?,
-    );
-    up(address).await?;
-    let warm = Plan::new(
-        address,
-        work,
-        CONNECTIONS,
-        CONNECTIONS,
-        BYTES,
-        sidecar::HELLO_NAME,
-    )?;
-    load::run(warm).await?;
-    let output = folder.join("strace");
-    let worker = worker(gateway.0.id())?;
-    let mut strace = Ended(
-        Command::new("strace")
-            .args(["-c", "-U", "calls,errors,name", "-p", &worker, "-o"])
-            .arg(&output)
-            .stderr(Stdio::null())
-            .spawn()
-            .context("cannot start strace: install it")?,
-    );
-    attached(&worker).await?;
-    let plan = Plan::new(
-        address,
-        work,
-        count,
-        CONNECTIONS,
-        BYTES,
-        sidecar::HELLO_NAME,
-    )?;
-    load::run(plan).await?;
-    // strace writes its table when what it traces has ended.
-    drop(gateway);
-    strace.0.wait()?;
-    let table = std::fs::read_to_string(&output)?;
-    std::fs::remove_dir_all(&folder)?;
-    Ok(table)
-}
-
-/// A child that is killed and waited for when it goes out of scope.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
-
-/// The thread that serves connections.
-fn worker(process: u32) -> Result<String> {
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(format!("/proc/{process}/task"))? {
-        let entry = entry?;
-        let name = std::fs::read_to_string(entry.path().join("comm"))?;
-        if name.starts_with("worker") {
-            return Ok(entry.file_name().to_string_lossy().into_owned());
+            .context("cannot start strace: install it")?;
+        let mut tracing = Self {
+            strace: Ended(strace),
+            output,
+        };
+        for worker in workers {
+            tracing.until_it_traces(worker)?;
         }
-        names.push(name.trim().to_owned());
+        Ok(tracing)
     }
-    bail!("the gateway has no thread called worker*, only {names:?}")
-}
 
-async fn up(address: SocketAddr) -> Result<()> {
-    for _ in 0..200 {
-        if TcpStream::connect(address).await.is_ok() {
-            return Ok(());
+    fn until_it_traces(&mut self, thread: u32) -> Result<()> {
+        for _ in 0..1000 {
+            let status = fs::read_to_string(format!("/proc/{thread}/status"))?;
+            if !status.contains("TracerPid:\t0\n") {
+                return Ok(());
+            }
+            if let Some(status) = self.strace.0.try_wait()? {
+                bail!("strace ended with {status}: is ptrace allowed?");
+            }
+            std::thread::sleep(Duration::from_millis(10));
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        bail!("strace did not attach to thread {thread} in 10 s: is ptrace allowed?")
     }
-    bail!("the gateway does not listen on {address} after 10 s")
+
+    /// Its table. Interrupted, strace lets go of what it traces, and writes it.
+    fn detach(mut self) -> Result<String> {
+        let strace = Pid::from_child(&self.strace.0);
+        kill_process(strace, Signal::INT).context("cannot interrupt strace")?;
+        self.strace.0.wait()?;
+        let table = read(&self.output)?;
+        fs::remove_file(&self.output)?;
+        Ok(table)
+    }
 }
 
-async fn attached(thread: &str) -> Result<()> {
-    for _ in 0..200 {
-        let status = std::fs::read_to_string(format!("/proc/{thread}/status"))?;
-        if !status.contains("TracerPid:\t0\n") {
-            return Ok(());
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("strace wrote no {}", path.display()))
+}
+
+/// strace's table, by call: a head, a line, a line for each call, a line, the total.
+fn parse(table: &str) -> Result<BTreeMap<String, u64>> {
+    let mut calls = BTreeMap::new();
+    for line in table.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if let [count, name] = words[..]
+            && let Ok(count) = count.parse()
+            && name != "total"
+        {
+            calls.insert(name.to_owned(), count);
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    bail!("strace did not attach to thread {thread} in 10 s: is ptrace allowed?")
+    if calls.is_empty() {
+        bail!("strace counted nothing; it wrote: {table}");
+    }
+    Ok(calls)
 }
 
-fn gateway_yaml(address: SocketAddr) -> String {
-    format!(
-        r#"cluster: us
-network: network1
-locality: us/a
-workers: 1
-listeners:
-  - {{address: "{address}", role: inbound}}
-admin: {{address: "127.0.0.1:0"}}
-stats: {{address: "127.0.0.1:0"}}
-ready: {{address: "127.0.0.1:0"}}
-source: {{file: mesh.yaml}}
-"#
-    )
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn mesh_yaml(endpoint: SocketAddr) -> String {
-    format!(
-        r"services:
-  - host: hello.default.svc.cluster.local
-    ports:
-      - {{number: 5000, name: http}}
-    endpoints:
-      - {{address: {}, ports: {{http: {}}}, cluster: us, network: network1, locality: us/a}}
-",
-        endpoint.ip(),
-        endpoint.port()
-    )
+    #[test]
+    fn a_table_of_strace_is_read_without_its_total() {
+        let table = "    calls syscall\n--------- -------\n 20000 recvfrom\n  5000 close\n--------- -------\n 25000 total\n";
+        let calls = parse(table).unwrap();
+        assert_eq!(calls["recvfrom"], 20_000);
+        assert_eq!(calls["close"], 5_000);
+        assert_eq!(calls.len(), 2);
+        assert!(parse("nothing").is_err());
+    }
 }

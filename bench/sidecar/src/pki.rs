@@ -1,11 +1,13 @@
 //! Certificates of a mesh that lives as long as the process: one root, leaves with SPIFFE names. Never for anything but
 //! demos, tests and measurements.
 
+mod files;
+
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertifiedIssuer, CertifiedKey, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
 };
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -18,6 +20,11 @@ use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{
     ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig, SignatureScheme,
 };
+
+/// Who clients are.
+const CLIENT: &str = "spiffe://cluster.local/ns/default/sa/client";
+/// Who services are.
+const SERVICE: &str = "spiffe://cluster.local/ns/default/sa/hello";
 
 /// The root of one mesh, with one identity for its clients and one for its services.
 pub struct Pki {
@@ -39,27 +46,24 @@ impl Pki {
     /// When the random generator or the certificate generator fails: nothing that asks for this can go on without.
     #[must_use]
     pub fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![
-            KeyUsagePurpose::KeyCertSign,
-            KeyUsagePurpose::DigitalSignature,
-        ];
-        params
-            .distinguished_name
-            .push(DnType::OrganizationName, "cluster.local");
-        let key = KeyPair::generate().expect("a key pair needs only random bytes");
-        let root = CertifiedIssuer::self_signed(params, key).expect("the root's fields are fixed");
+        let root = root();
+        Self::of(
+            root.der(),
+            leaf(&root, CLIENT).into(),
+            leaf(&root, SERVICE).into(),
+        )
+        .expect("a certificate just made is well-formed")
+    }
+
+    fn of(root: &CertificateDer<'static>, client: Leaf, service: Leaf) -> Result<Self, Error> {
         let mut roots = RootCertStore::empty();
-        roots
-            .add(root.der().clone())
-            .expect("a certificate just made is well-formed");
-        Self {
+        roots.add(root.clone())?;
+        Ok(Self {
             provider: Arc::new(rustls::crypto::ring::default_provider()),
             roots: Arc::new(roots),
-            client: leaf(&root, "spiffe://cluster.local/ns/default/sa/client"),
-            service: leaf(&root, "spiffe://cluster.local/ns/default/sa/hello"),
-        }
+            client,
+            service,
+        })
     }
 
     /// What a sidecar's client side presents and demands: mutual TLS 1.3, a server certificate of this root whatever its
@@ -115,7 +119,23 @@ impl Default for Pki {
     }
 }
 
-fn leaf(root: &CertifiedIssuer<'_, KeyPair>, spiffe: &str) -> Leaf {
+/// A new root.
+fn root() -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![
+        KeyUsagePurpose::KeyCertSign,
+        KeyUsagePurpose::DigitalSignature,
+    ];
+    params
+        .distinguished_name
+        .push(DnType::OrganizationName, "cluster.local");
+    let key = KeyPair::generate().expect("a key pair needs only random bytes");
+    CertifiedIssuer::self_signed(params, key).expect("the root's fields are fixed")
+}
+
+/// A new identity, as good for a client as for a server.
+fn leaf(root: &CertifiedIssuer<'_, KeyPair>, spiffe: &str) -> CertifiedKey<KeyPair> {
     let mut params = CertificateParams::default();
     let name = spiffe.try_into().expect("a SPIFFE name is ASCII");
     params.subject_alt_names = vec![SanType::URI(name)];
@@ -123,13 +143,19 @@ fn leaf(root: &CertifiedIssuer<'_, KeyPair>, spiffe: &str) -> Leaf {
         ExtendedKeyUsagePurpose::ClientAuth,
         ExtendedKeyUsagePurpose::ServerAuth,
     ];
-    let key = KeyPair::generate().expect("a key pair needs only random bytes");
+    let signing_key = KeyPair::generate().expect("a key pair needs only random bytes");
     let cert = params
-        .signed_by(&key, root)
+        .signed_by(&signing_key, root)
         .expect("the leaf's fields are fixed");
-    Leaf {
-        chain: vec![cert.der().clone()],
-        key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+    CertifiedKey { cert, signing_key }
+}
+
+impl From<CertifiedKey<KeyPair>> for Leaf {
+    fn from(made: CertifiedKey<KeyPair>) -> Self {
+        Self {
+            chain: vec![made.cert.der().clone()],
+            key: PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into(),
+        }
     }
 }
 
