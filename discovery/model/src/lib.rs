@@ -19,7 +19,9 @@ mod load;
 mod locality;
 mod merge;
 mod network;
+mod place;
 mod policy;
+mod remote;
 mod service;
 mod snapshot;
 
@@ -35,9 +37,14 @@ pub use self::load::{Availability, Loads, LocalityLoad, locality_shares, priorit
 pub use self::locality::Locality;
 pub use self::merge::{Part, merge};
 pub use self::network::{Gateway, Network};
+pub use self::place::{Place, is_dialable, place};
 pub use self::policy::{
     Distribute, Failover, LoadBalancer, LocalityPolicy, OutlierDetection, Policy,
     TrafficDistribution,
+};
+pub use self::remote::{
+    GatewayGroup, GatewayLoad, GatewayState, MAX_WEIGHT, RemoteKey, RemoteSum, RemoteSums,
+    WEIGHT_SCALE, remote_key, through_gateways,
 };
 pub use self::service::{Assigned, Audience, Join, Port, Protocol, Service, Subset};
 pub use self::snapshot::{Destination, PassthroughRoute, Snapshot};

@@ -11,6 +11,15 @@ pub struct Availability {
     pub total: u32,
 }
 
+impl Availability {
+    /// These and others.
+    pub fn add(&mut self, other: Self) {
+        self.healthy += other.healthy;
+        self.degraded += other.degraded;
+        self.total += other.total;
+    }
+}
+
 /// Percent of the traffic for each tier; all of them sum to 100, or to 0 when nothing may be picked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Loads {
