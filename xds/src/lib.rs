@@ -2,3 +2,5 @@
 //! never know Kubernetes or the data path.
 
 pub mod proto;
+pub mod resource;
+pub mod view;
