@@ -39,12 +39,6 @@ pub const ATTEMPTS_PER_TIER: usize = 3;
 /// Attempts of one connection (design section 5).
 pub const ATTEMPTS: usize = 8;
 
-/// Weights are multiplied by this, so that a network's weight is split exactly over up to 16 gateways: lcm(1..=16).
-pub(crate) const SCALE: u64 = 720_720;
-
-/// The largest weight of one endpoint: a million endpoints of it, scaled, stay below 2^60.
-pub(crate) const MAX_WEIGHT: u32 = 1 << 20;
-
 /// One route's endpoints, compiled.
 #[derive(Debug, Default)]
 pub struct Balancer {

@@ -16,6 +16,18 @@ pub struct Place {
     pub percent: u32,
 }
 
+impl Place {
+    /// A tier that another control plane has given, the first being 0.
+    #[must_use]
+    pub fn given(tier: usize) -> Self {
+        Self {
+            closeness: Closeness::given(tier),
+            group: 0,
+            percent: 100,
+        }
+    }
+}
+
 /// Where an endpoint belongs: `distribute` puts all into one tier, else closeness decides.
 #[must_use]
 pub fn place(from: &Viewpoint, policy: &LocalityPolicy, endpoint: &Endpoint) -> Place {

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use model::{
-    Availability, Closeness, EndpointKey, LoadBalancer, LocalityLoad, Network, NetworkId, Origin,
-    Policy, locality_shares, priority_loads,
+    Availability, Closeness, EndpointKey, GatewayState, LoadBalancer, LocalityLoad, Network,
+    NetworkId, Origin, Place, Policy, RemoteSums, locality_shares, priority_loads,
+    through_gateways,
 };
 
 use super::maglev::Maglev;
-use super::part::{Place, RemoteKey, RemoteSum, add};
-use super::{Balancer, ChunkParts, Class, Compiler, Group, Part, Pool, SCALE, Share, Tier, Unused};
+use super::{Balancer, ChunkParts, Class, Compiler, Group, Part, Pool, Share, Tier, Unused};
 use crate::host::Host;
 
 /// What a route keeps from one compilation to the next.
@@ -50,7 +50,7 @@ pub(crate) fn assemble(
     assembly: &mut Assembly,
 ) -> (Balancer, Vec<EndpointKey>) {
     let mut drafts: BTreeMap<Closeness, Draft> = BTreeMap::new();
-    let mut remote: BTreeMap<RemoteKey, RemoteSum> = BTreeMap::new();
+    let mut remote = RemoteSums::new();
     let mut unused = Unused::default();
     for chunk in chunks {
         unused.add(chunk.unused);
@@ -134,10 +134,10 @@ fn shares(tiers: &mut [Tier], setting: &Setting<'_>) -> Vec<Share> {
     shares
 }
 
-/// Other networks, each in the tier of its closest endpoints, so that a gateway appears once in a route; its weight is that
-/// of the ready endpoints behind it, for the clusters that it serves, split evenly where several gateways serve one.
+/// Other networks as the gateways that lead to them, by [`model::through_gateways`]; the route counts open connections of
+/// each gateway by itself.
 fn add_gateways(
-    remote: &BTreeMap<RemoteKey, RemoteSum>,
+    remote: &RemoteSums,
     setting: &Setting<'_>,
     compiler: &mut Compiler<'_>,
     assembly: &mut Assembly,
@@ -145,101 +145,51 @@ fn add_gateways(
     unused: &mut Unused,
     excluded: &mut Vec<EndpointKey>,
 ) {
-    let mut closest: BTreeMap<&NetworkId, Closeness> = BTreeMap::new();
-    for (key, sum) in remote {
-        let known = closest.entry(&key.network).or_insert(sum.closeness);
-        *known = (*known).min(sum.closeness);
-    }
-    // Weight by group, gateway and class; and what is available by group.
-    type Weights = BTreeMap<EndpointKey, (Arc<Origin>, [u64; 3])>;
-    let mut groups: BTreeMap<(Closeness, u16, u32), (Weights, Availability)> = BTreeMap::new();
-    for (key, sum) in remote {
-        let gateways = setting
-            .networks
-            .get(&key.network)
-            .map_or(&[][..], |network| &network.gateways);
-        let usable = |gateway: &&model::Gateway| {
-            gateway.serves(&key.cluster) && !compiler.is_forbidden(gateway.address)
-        };
-        let serving: Vec<_> = gateways.iter().filter(usable).collect();
-        if serving.is_empty() {
-            unused.no_gateway += sum.availability.total;
-            continue;
+    let state = |address| {
+        if compiler.is_forbidden(address) {
+            return GatewayState::Forbidden;
         }
-        let place = (closest[&key.network], key.group, key.percent);
-        let (weights, availability) = groups.entry(place).or_default();
-        let mut live = 0;
-        let mut hosts = Vec::new();
-        for gateway in serving {
-            let address = EndpointKey(gateway.address);
-            let host = compiler.hosts.of(address).0;
-            let ejected = host.is_ejected() && !compiler.ignore_ejections;
-            live += u64::from(!ejected);
-            if ejected {
-                excluded.push(address);
-            }
-            assembly
-                .gateways
-                .entry(address)
-                .or_insert_with(|| Arc::new(Host::of_route(host)));
-            hosts.push((gateway, address, ejected));
+        let key = EndpointKey(address);
+        let host = compiler.hosts.of(key).0;
+        let ejected = host.is_ejected() && !compiler.ignore_ejections;
+        assembly
+            .gateways
+            .entry(key)
+            .or_insert_with(|| Arc::new(Host::of_route(host)));
+        if ejected {
+            excluded.push(key);
+            return GatewayState::Dead;
         }
-        let all = u64::try_from(hosts.len()).unwrap_or(1);
-        for (gateway, address, ejected) in hosts {
-            let (_, weight) = weights
-                .entry(address)
-                .or_insert_with(|| (origin_of(key, gateway), [0; 3]));
-            if ejected {
-                weight[Class::Rest as usize] += (sum.weight[0] + sum.weight[1]) * SCALE / all;
-            } else {
-                weight[Class::Healthy as usize] += sum.weight[0] * SCALE / live;
-                weight[Class::Degraded as usize] += sum.weight[1] * SCALE / live;
-            }
-        }
-        let mut counted = sum.availability;
-        if live == 0 {
-            (counted.healthy, counted.degraded) = (0, 0);
-        }
-        add(availability, counted);
-    }
-    for ((closeness, group, percent), (weights, availability)) in groups {
+        GatewayState::Live
+    };
+    let (groups, no_gateway) = through_gateways(remote, setting.networks, state);
+    unused.no_gateway += no_gateway;
+    for (place, group) in groups {
         let mut entries: [Vec<_>; 3] = Default::default();
-        for (address, (origin, weight)) in weights {
-            let host = &assembly.gateways[&address];
-            for (entries, weight) in entries.iter_mut().zip(weight) {
+        for (address, load) in group.gateways {
+            let host = &assembly.gateways[&EndpointKey(address)];
+            let origin = Arc::new(Origin {
+                cluster: load.cluster,
+                network: load.network,
+                ..Origin::default()
+            });
+            // The third is what a dead gateway would have, which stands with those that are not ready.
+            for (entries, weight) in entries.iter_mut().zip(load.weight) {
                 if weight > 0 {
                     entries.push((host.clone(), origin.clone(), weight));
                 }
             }
         }
-        let place = Place {
-            closeness,
-            group,
-            percent,
-        };
         let parts = entries.map(Part::new);
         drafts
-            .entry(closeness)
+            .entry(place.closeness)
             .or_default()
-            .add(place, &parts, availability);
+            .add(place, &parts, group.availability);
     }
     // Addresses that no part refers to any more; an open connection or the balancer in force keeps its own.
     assembly
         .gateways
         .retain(|_, host| Arc::strong_count(host) > 1);
-}
-
-/// What a gateway stands for: its network, and its cluster if it serves just one.
-fn origin_of(key: &RemoteKey, gateway: &model::Gateway) -> Arc<Origin> {
-    let cluster = match gateway.clusters.as_slice() {
-        [only] => only.clone(),
-        _ => model::ClusterId::default(),
-    };
-    Arc::new(Origin {
-        cluster,
-        network: key.network.clone(),
-        ..Origin::default()
-    })
 }
 
 impl Draft {
@@ -250,7 +200,7 @@ impl Draft {
                 all.push(part.clone());
             }
         }
-        add(&mut group.availability, availability);
+        group.availability.add(availability);
     }
 
     fn tier(self, closeness: Closeness, overprovisioning: u32) -> Tier {
@@ -262,7 +212,7 @@ impl Draft {
         let mut groups: [Vec<Vec<Part>>; 3] = Default::default();
         let mut localities = Vec::new();
         for ((_, percent), group) in self.groups {
-            add(&mut availability, group.availability);
+            availability.add(group.availability);
             localities.push((percent, group.availability));
             for (groups, parts) in groups.iter_mut().zip(group.parts) {
                 match groups.first_mut() {

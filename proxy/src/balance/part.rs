@@ -2,15 +2,15 @@
 //! other chunks.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use model::{
-    Availability, Closeness, ClusterId, Endpoint, EndpointKey, Health, Join, Labels, NetworkId,
-    TlsMode, Viewpoint, closeness, distribute_share,
+    Availability, Endpoint, EndpointKey, Health, Join, Labels, MAX_WEIGHT, Place, RemoteSum,
+    RemoteSums, TlsMode, Viewpoint, WEIGHT_SCALE, is_dialable, place, remote_key,
 };
 
-use super::{Class, MAX_WEIGHT, Part, SCALE, Unused};
+use super::{Class, Part, Unused};
 use crate::clock::Millis;
 use crate::config::Role;
 use crate::host::{Host, Hosts};
@@ -26,7 +26,7 @@ pub(crate) struct Selection {
 #[derive(Debug, Default)]
 pub(crate) struct ChunkParts {
     pub(crate) local: Vec<LocalParts>,
-    pub(crate) remote: BTreeMap<RemoteKey, RemoteSum>,
+    pub(crate) remote: RemoteSums,
     pub(crate) unused: Unused,
     /// Hosts left out because they are ejected.
     pub(crate) excluded: Vec<EndpointKey>,
@@ -37,33 +37,6 @@ pub(crate) struct ChunkParts {
 pub(crate) struct LocalParts {
     pub(crate) place: Place,
     pub(crate) parts: [Part; 3],
-    pub(crate) availability: Availability,
-}
-
-/// Where endpoints belong in the balancer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
-    pub(crate) closeness: Closeness,
-    /// The `distribute` entry they fall under, and its percent.
-    pub(crate) group: u16,
-    pub(crate) percent: u32,
-}
-
-/// What the endpoints of another network are summed by.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct RemoteKey {
-    pub(crate) network: NetworkId,
-    pub(crate) cluster: ClusterId,
-    pub(crate) group: u16,
-    pub(crate) percent: u32,
-}
-
-/// The endpoints of another network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct RemoteSum {
-    pub(crate) closeness: Closeness,
-    /// Weight of the ready and of the degraded ones.
-    pub(crate) weight: [u64; 2],
     pub(crate) availability: Availability,
 }
 
@@ -110,7 +83,7 @@ impl Compiler<'_> {
             }
             let place = match join.assigned {
                 true => Place::given(tier),
-                false => self.place(endpoint, selection, own),
+                false => place(self.viewpoint, &join.policy.locality, endpoint),
             };
             if own {
                 if self.is_forbidden(key.0) {
@@ -120,7 +93,7 @@ impl Compiler<'_> {
                 let (entries, availability) = local.entry(place).or_default();
                 let (host, class) = self.local(key, endpoint, selection, &mut compiled.excluded);
                 count(availability, class);
-                let weight = u64::from(endpoint.weight.clamp(1, MAX_WEIGHT)) * SCALE;
+                let weight = u64::from(endpoint.weight.clamp(1, MAX_WEIGHT)) * WEIGHT_SCALE;
                 entries[class as usize].push((host, endpoint.origin.clone(), weight));
             } else {
                 compiled.add_remote(endpoint, place);
@@ -137,41 +110,16 @@ impl Compiler<'_> {
         compiled
     }
 
-    /// Whether an address is never dialled (design section 5): our own listeners, unspecified, loopback, link-local and
-    /// multicast ones.
+    /// Whether an address is never dialled (design section 5): those that nobody dials, and our own listeners.
     pub(crate) fn is_forbidden(&self, address: SocketAddr) -> bool {
         let ip = address.ip().to_canonical();
-        let link_local = match ip {
-            IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
-            IpAddr::V6(v6) => v6.is_unicast_link_local(),
-        };
         // A listener on all addresses is reached by any loopback address at its port; other addresses of this machine are
         // given to the control task as listeners of their own.
         let own = |listener: &SocketAddr| {
             listener.port() == address.port()
                 && (listener.ip() == ip || (listener.ip().is_unspecified() && ip.is_loopback()))
         };
-        ip.is_unspecified()
-            || ip.is_multicast()
-            || link_local
-            || (ip.is_loopback() && !self.allow_loopback)
-            || self.own.iter().any(own)
-    }
-
-    fn place(&self, endpoint: &Endpoint, selection: &Selection, own: bool) -> Place {
-        let policy = &selection.join.policy.locality;
-        match distribute_share(self.viewpoint, policy, &endpoint.origin.locality) {
-            Some((group, percent)) => Place {
-                closeness: Closeness(0),
-                group,
-                percent,
-            },
-            None => Place {
-                closeness: closeness(self.viewpoint, policy, &endpoint.origin, &endpoint.labels),
-                group: u16::from(!own),
-                percent: 100,
-            },
-        }
+        !is_dialable(ip, self.allow_loopback) || self.own.iter().any(own)
     }
 
     fn local(
@@ -198,17 +146,6 @@ impl Compiler<'_> {
     }
 }
 
-impl Place {
-    /// A tier that another control plane has given.
-    fn given(tier: usize) -> Self {
-        Self {
-            closeness: Closeness::given(tier),
-            group: 0,
-            percent: 100,
-        }
-    }
-}
-
 impl ChunkParts {
     /// Whether it was compiled with a host that has been ejected since, or without one that is back.
     pub(crate) fn is_stale(&self, hosts: &Hosts) -> bool {
@@ -222,44 +159,12 @@ impl ChunkParts {
     }
 
     fn add_remote(&mut self, endpoint: &Endpoint, place: Place) {
-        let key = RemoteKey {
-            network: endpoint.origin.network.clone(),
-            cluster: endpoint.origin.cluster.clone(),
-            group: place.group,
-            percent: place.percent,
-        };
-        let sum = self.remote.entry(key).or_insert_with(|| RemoteSum {
-            closeness: place.closeness,
-            weight: [0; 2],
-            availability: Availability::default(),
-        });
-        sum.closeness = sum.closeness.min(place.closeness);
-        let weight = u64::from(endpoint.weight.clamp(1, MAX_WEIGHT));
-        let class = match endpoint.health {
-            Health::Healthy => Class::Healthy,
-            Health::Degraded => Class::Degraded,
-            Health::Unhealthy | Health::Terminating => Class::Rest,
-        };
-        count(&mut sum.availability, class);
-        if class != Class::Rest {
-            sum.weight[class as usize] += weight;
-        }
+        let sum = RemoteSum::of(endpoint, place);
+        self.remote
+            .entry(remote_key(endpoint, place))
+            .and_modify(|known| known.join(&sum))
+            .or_insert(sum);
     }
-}
-
-impl RemoteSum {
-    pub(crate) fn join(&mut self, other: &Self) {
-        self.closeness = self.closeness.min(other.closeness);
-        self.weight[0] += other.weight[0];
-        self.weight[1] += other.weight[1];
-        add(&mut self.availability, other.availability);
-    }
-}
-
-pub(crate) fn add(sum: &mut Availability, other: Availability) {
-    sum.healthy += other.healthy;
-    sum.degraded += other.degraded;
-    sum.total += other.total;
 }
 
 fn count(availability: &mut Availability, class: Class) {

@@ -4,9 +4,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use model::{Availability, Closeness, Origin};
+use model::{Availability, Closeness, Origin, WEIGHT_SCALE};
 
-use super::{Balancer, Class, Part, Pool, SCALE, Tier, Unused};
+use super::{Balancer, Class, Part, Pool, Tier, Unused};
 use crate::clock::Millis;
 use crate::host::{Host, State};
 
@@ -168,7 +168,7 @@ impl Pool {
                         Class::Rest => Readiness::Out,
                     },
                     state: slot.host.state(),
-                    weight: ratio(weight, SCALE),
+                    weight: ratio(weight, WEIGHT_SCALE),
                     // What a ramping address does not take is drawn again among all of its group.
                     share: percent * of_pool * ratio(weight * accepted(&slot.host), of),
                     open: slot.host.open(),

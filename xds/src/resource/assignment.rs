@@ -112,14 +112,12 @@ impl Assignment {
             let mut tiers = join.port_names.iter().enumerate();
             let found = tiers.find_map(|(tier, name)| Some((tier, endpoint.dial_key(name)?)));
             let Some((tier, key)) = found else { continue };
-            let mut at = place(around.from, &join.policy.locality, endpoint);
-            if join.assigned {
-                at = Place {
-                    closeness: Closeness::given(tier),
-                    ..at
-                };
-            }
-            if around.from.is_own(&endpoint.origin) {
+            let own = around.from.is_own(&endpoint.origin);
+            let at = match join.assigned && own {
+                true => Place::given(tier),
+                false => place(around.from, &join.policy.locality, endpoint),
+            };
+            if own {
                 if is_dialable(key.0.ip(), around.allow_loopback) {
                     places.entry(at).or_default().push(direct(key.0, endpoint));
                 } else {
