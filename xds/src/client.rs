@@ -1,0 +1,19 @@
+//! The client: follows an xDS server as istiod's `router` does, and turns what it says into snapshots.
+//!
+//! ```text
+//!  stream --responses--> session: protocol, acks --bytes--> facts: one resource each --> world --> Arc<Snapshot>
+//! ```
+//!
+//! What the server says is neither added to nor decided anew: exposure, subsets, tiers and weights are its own. The session
+//! and everything behind it do no IO.
+
+mod facts;
+mod name;
+#[cfg(test)]
+mod samples;
+mod session;
+mod world;
+
+pub use self::facts::Kind;
+pub use self::session::{Mode, Received, Request, Response, Session};
+pub use self::world::{LeftOut, Refusal, Unused, World};

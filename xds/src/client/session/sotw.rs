@@ -1,0 +1,97 @@
+//! The state-of-the-world protocol: every request names all that is wanted; clusters and listeners come whole, so that what
+//! is missing is gone; endpoints come in parts, and go with their clusters.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use prost::Message;
+
+use super::{Session, State};
+use crate::client::facts::Kind;
+use crate::client::world::Refusal;
+use crate::proto::discovery::{DiscoveryRequest, DiscoveryResponse, Resource};
+use crate::proto::protobuf::Any;
+use crate::proto::rpc::Status;
+
+/// A resource in an envelope that says its name and time to live.
+const ENVELOPE: &str = "type.googleapis.com/envoy.service.discovery.v3.Resource";
+
+impl Session {
+    /// Takes over all resources of a kind, or some of the endpoints.
+    pub(super) fn take_sotw(&mut self, kind: Kind, response: DiscoveryResponse) -> Vec<Refusal> {
+        let mut refused = Vec::new();
+        let mut named = HashSet::new();
+        for body in response.resources {
+            let taken = match opened(body) {
+                Ok(None) => continue,
+                Ok(Some((expected, body))) if body.type_url == kind.type_url() => {
+                    self.put(kind, &body.value, &expected)
+                }
+                Ok(Some((name, body))) => Err(Refusal {
+                    name,
+                    why: format!("its type is {}", body.type_url),
+                }),
+                Err(refusal) => Err(refusal),
+            };
+            match taken {
+                Ok(name) => {
+                    if !named.insert(name.to_string()) {
+                        let why = "it stands twice in one response".to_owned();
+                        let name = name.to_string();
+                        refused.push(Refusal { name, why });
+                    }
+                }
+                Err(refusal) => {
+                    named.insert(refusal.name.clone());
+                    refused.push(refusal);
+                }
+            }
+        }
+        // One whose name cannot be read may be any of those that seem to be gone.
+        let nameless = refused.iter().any(|refusal| refusal.name.is_empty());
+        if kind != Kind::Endpoints && !nameless {
+            for name in self.world.names(kind) {
+                if !named.contains(&*name) {
+                    self.remove(kind, &name);
+                }
+            }
+        }
+        let state = self.kinds.entry(kind).or_default();
+        state.nonce = response.nonce;
+        if refused.is_empty() {
+            state.version = response.version_info;
+        }
+        refused
+    }
+}
+
+/// The first request of a kind on a stream, or an answer.
+pub(super) fn request(kind: Kind, state: &State, error: Option<Status>) -> DiscoveryRequest {
+    DiscoveryRequest {
+        version_info: state.version.clone(),
+        resource_names: state.subscribed.iter().map(ToString::to_string).collect(),
+        type_url: kind.type_url().to_owned(),
+        response_nonce: state.nonce.clone(),
+        error_detail: error,
+        ..DiscoveryRequest::default()
+    }
+}
+
+/// All that is wanted now; it acknowledges the last response once more.
+pub(super) fn subscription(state: &mut State, wanted: BTreeSet<Arc<str>>) -> DiscoveryRequest {
+    state.subscribed = wanted;
+    state.asked = true;
+    request(Kind::Endpoints, state, None)
+}
+
+/// A resource out of its envelope, with the name that stands there; `None` where there is none in it.
+fn opened(body: Any) -> Result<Option<(String, Any)>, Refusal> {
+    if body.type_url != ENVELOPE {
+        return Ok(Some((String::new(), body)));
+    }
+    let envelope = Resource::decode(&*body.value).map_err(|fault| Refusal {
+        name: String::new(),
+        why: format!("its envelope cannot be read: {fault}"),
+    })?;
+    Ok(envelope.resource.map(|body| (envelope.name, body)))
+}

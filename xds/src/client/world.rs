@@ -1,0 +1,288 @@
+//! Everything that a server has said, and the snapshot that follows from it. It knows no stream and no version.
+//!
+//! ```text
+//!  listeners' chains --plan--> which names there are, and the cluster of each
+//!  clusters, their endpoints --service--> one service for each host, with what every name of it is assigned
+//! ```
+//!
+//! Nothing is decided anew: exposure, subsets, tiers and weights are the server's.
+
+mod plan;
+mod service;
+mod weights;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use model::{Chunked, Hostname, NetworkId, Service, Snapshot};
+use serde::Serialize;
+
+use self::plan::Plan;
+use crate::client::facts::{Cluster, Discovery, Endpoints, Kind, Listener, Notes};
+
+/// Everything that a server has said.
+#[derive(Debug, Default)]
+pub struct World {
+    network: NetworkId,
+    clusters: BTreeMap<Arc<str>, Cluster>,
+    endpoints: BTreeMap<Arc<str>, Arc<Endpoints>>,
+    listeners: BTreeMap<Arc<str>, Listener>,
+    notes: BTreeMap<(Kind, Arc<str>), Notes>,
+    /// Names whose endpoints the server owes and is not waited for any longer.
+    overdue: BTreeSet<Arc<str>>,
+    plan: Plan,
+    /// Clusters or listeners have changed since the plan was made.
+    stale: bool,
+    /// The plan was made anew since the last snapshot.
+    replanned: bool,
+    /// Hosts whose endpoints have changed since the last snapshot.
+    touched: BTreeSet<Hostname>,
+}
+
+/// A resource that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// What it is called; empty where not even that can be read.
+    pub name: String,
+    /// Why it cannot be read.
+    pub why: String,
+}
+
+/// What a gateway does not take of what it was sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unused {
+    /// Filters, extensions and settings that are passed over, because they change nothing that is decided here: how often
+    /// each stands in the resources.
+    pub skipped: BTreeMap<Arc<str>, u64>,
+    /// Parts of resources that are not served, and why.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A part of a resource that is not served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// The kind of the resource.
+    pub kind: Kind,
+    /// Its name.
+    pub name: Arc<str>,
+    /// What is left out, and why.
+    pub what: String,
+}
+
+impl World {
+    /// A world of which nothing is known, for a gateway in this network.
+    #[must_use]
+    pub fn new(network: NetworkId) -> Self {
+        Self {
+            network,
+            ..Self::default()
+        }
+    }
+
+    /// Takes over a resource, and says what it is called. One that cannot be read changes nothing: the last good one stays.
+    /// `expected` is what its envelope calls it, empty where it has none.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub fn put(&mut self, kind: Kind, bytes: &[u8], expected: &str) -> Result<Arc<str>, Refusal> {
+        let mut notes = Notes::default();
+        let name = match kind {
+            Kind::Clusters => {
+                let (name, cluster) = checked(Cluster::read(bytes, &mut notes), expected)?;
+                self.stale |= self.clusters.get(&name) != Some(&cluster);
+                self.clusters.insert(name.clone(), cluster);
+                name
+            }
+            Kind::Endpoints => {
+                let (name, endpoints) = checked(Endpoints::read(bytes, &mut notes), expected)?;
+                self.put_endpoints(&name, endpoints);
+                name
+            }
+            Kind::Listeners => {
+                let (name, listener) = checked(Listener::read(bytes, &mut notes), expected)?;
+                self.stale |= self.listeners.get(&name) != Some(&listener);
+                self.listeners.insert(name.clone(), listener);
+                name
+            }
+        };
+        let key = (kind, name.clone());
+        match notes == Notes::default() {
+            true => self.notes.remove(&key),
+            false => self.notes.insert(key, notes),
+        };
+        Ok(name)
+    }
+
+    /// A resource is gone.
+    pub fn remove(&mut self, kind: Kind, name: &str) {
+        self.notes.remove(&(kind, name.into()));
+        match kind {
+            Kind::Clusters => self.stale |= self.clusters.remove(name).is_some(),
+            Kind::Listeners => self.stale |= self.listeners.remove(name).is_some(),
+            // A cluster that has no endpoints is one of which that is known.
+            Kind::Endpoints => self.put_endpoints(&name.into(), Endpoints::default()),
+        }
+    }
+
+    /// The resources of a kind.
+    #[must_use]
+    pub fn names(&self, kind: Kind) -> BTreeSet<Arc<str>> {
+        match kind {
+            Kind::Clusters => self.clusters.keys().cloned().collect(),
+            Kind::Endpoints => self.endpoints.keys().cloned().collect(),
+            Kind::Listeners => self.listeners.keys().cloned().collect(),
+        }
+    }
+
+    /// How many resources there are of a kind.
+    #[must_use]
+    pub fn count(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Clusters => self.clusters.len(),
+            Kind::Endpoints => self.endpoints.len(),
+            Kind::Listeners => self.listeners.len(),
+        }
+    }
+
+    /// The endpoints to ask for: those of clusters that a chain leads to. Endpoints that nobody asks for any more are
+    /// forgotten.
+    pub fn wanted(&mut self) -> BTreeSet<Arc<str>> {
+        self.refresh();
+        let wanted = self.plan.wanted();
+        self.endpoints.retain(|name, _| wanted.contains(name));
+        self.overdue.retain(|name| wanted.contains(name));
+        wanted
+    }
+
+    /// The endpoints that are asked for and have not come.
+    pub fn missing(&mut self) -> Vec<Arc<str>> {
+        let wanted = self.wanted();
+        let missing =
+            |name: &Arc<str>| !self.endpoints.contains_key(name) && !self.overdue.contains(name);
+        wanted.into_iter().filter(missing).collect()
+    }
+
+    /// The server has had its time: what is missing is taken for not there (Envoy's `initial_fetch_timeout`).
+    pub fn give_up(&mut self) {
+        let missing = self.missing();
+        self.stale |= !missing.is_empty();
+        self.overdue.extend(missing);
+    }
+
+    /// What is not taken of what was sent.
+    #[must_use]
+    pub fn unused(&self) -> Unused {
+        let mut unused = Unused::default();
+        for ((kind, name), notes) in &self.notes {
+            for (what, count) in &notes.skipped {
+                *unused.skipped.entry(what.clone()).or_default() += count;
+            }
+            let left_out = notes.left_out.iter().map(|what| LeftOut {
+                kind: *kind,
+                name: name.clone(),
+                what: what.clone(),
+            });
+            unused.left_out.extend(left_out);
+        }
+        let of_plan = self.plan.left_out.iter().map(|(name, what)| LeftOut {
+            kind: Kind::Listeners,
+            name: name.clone(),
+            what: what.clone(),
+        });
+        unused.left_out.extend(of_plan);
+        unused
+    }
+
+    /// What follows from everything that was said: the next snapshot, or the same where nothing has changed. A name is
+    /// there as soon as its cluster's endpoints are known.
+    pub fn snapshot(&mut self, before: &Arc<Snapshot>) -> Arc<Snapshot> {
+        self.refresh();
+        let touched = std::mem::take(&mut self.touched);
+        let hosts: BTreeSet<Hostname> = match std::mem::take(&mut self.replanned) {
+            false => touched,
+            true => {
+                let known = before.services.iter().map(|service| service.host.clone());
+                known.chain(self.plan.hosts().cloned()).collect()
+            }
+        };
+        let mut gone = Vec::new();
+        let mut put = Vec::new();
+        for host in &hosts {
+            let old = before.service(host);
+            match (self.service(host, old), old) {
+                (Some(service), Some(old)) if *old == service => {}
+                (Some(service), _) => put.push(service),
+                (None, Some(old)) => gone.push(old.clone()),
+                (None, None) => {}
+            }
+        }
+        let passthrough = self.passthrough();
+        let same = *before.passthrough == passthrough;
+        if gone.is_empty() && put.is_empty() && same {
+            return before.clone();
+        }
+        let services: Chunked<Arc<Service>> = before.services.edited(&gone, put);
+        Arc::new(Snapshot {
+            version: before.version + 1,
+            networks: before.networks.clone(),
+            services,
+            passthrough: match same {
+                true => before.passthrough.clone(),
+                false => Arc::new(passthrough),
+            },
+        })
+    }
+
+    fn put_endpoints(&mut self, name: &Arc<str>, endpoints: Endpoints) {
+        // The first ones of a cluster can bring a name into being.
+        self.stale |= !self.endpoints.contains_key(name);
+        if let Some(hosts) = self.plan.hosts_of(name) {
+            self.touched.extend(hosts.iter().cloned());
+        }
+        self.overdue.remove(name);
+        self.endpoints.insert(name.clone(), Arc::new(endpoints));
+    }
+
+    /// Makes the plan anew where it is stale.
+    fn refresh(&mut self) {
+        if std::mem::take(&mut self.stale) {
+            self.plan = Plan::of(&self.listeners, &self.clusters);
+            self.replanned = true;
+        }
+    }
+
+    /// The endpoints of a cluster: `None` while they are waited for; none at all where there is nothing to wait for.
+    fn endpoints_of(&self, cluster: &str) -> Option<Arc<Endpoints>> {
+        match self.clusters.get(cluster).map(|cluster| &cluster.discovery) {
+            Some(Discovery::Asked(name)) => match self.endpoints.get(name) {
+                Some(endpoints) => Some(endpoints.clone()),
+                None => self.overdue.contains(name).then(Arc::default),
+            },
+            Some(Discovery::Given(endpoints)) => Some(endpoints.clone()),
+            Some(Discovery::Nowhere(_)) | None => Some(Arc::default()),
+        }
+    }
+}
+
+/// A resource that was read under the name that its envelope gives it, too.
+fn checked<T>(
+    read: Result<(String, T), (String, String)>,
+    expected: &str,
+) -> Result<(Arc<str>, T), Refusal> {
+    let (name, why) = match read {
+        Ok((name, resource)) if expected.is_empty() || name == expected => {
+            return Ok((name.into(), resource));
+        }
+        Ok((name, _)) => (name.clone(), format!("it calls itself '{name}'")),
+        Err(refused) => refused,
+    };
+    let name = match expected.is_empty() {
+        true => name,
+        false => expected.to_owned(),
+    };
+    Err(Refusal { name, why })
+}
+
+#[cfg(test)]
+mod tests;
