@@ -1,8 +1,11 @@
 //! The chart that takes the place of istio/gateway: what it becomes, for a matrix of values, and what it refuses.
 
+mod account;
+mod cluster;
 mod learnk8s;
 mod matrix;
 mod refusals;
+mod table;
 mod values;
 
 use serde_json::Value;

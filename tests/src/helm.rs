@@ -1,6 +1,7 @@
 //! Helm, built once, and the chart `deploy/helm/causeway` as it renders. It must not know what ought to come out.
 
 mod build;
+mod pod;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,8 @@ use tempfile::TempDir;
 
 use crate::CannotBuild;
 use crate::control_plane::documents;
+
+pub use self::pod::{Pod, pod};
 
 /// Prints the notes, which `helm template` leaves out.
 const NOTES: &str =
@@ -126,11 +129,12 @@ impl Helm {
     /// # Panics
     /// When it cannot be started.
     pub fn run(&self, arguments: &[&str]) -> Result<String, String> {
+        // Nobody's own settings, plugins, clusters, or memory of what a server had.
+        let home = tempfile::tempdir().expect("a folder");
         let output = Command::new(&self.binary)
             .args(arguments)
-            // Nobody's own settings, plugins or clusters.
             .env_clear()
-            .env("HOME", std::env::temp_dir())
+            .env("HOME", home.path())
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .stdin(Stdio::null())
             .output()

@@ -15,7 +15,7 @@ mod until;
 pub use self::child::{Child, Crowd, raise_descriptors};
 pub use self::control_plane::{CannotBuild, ControlPlane, build};
 pub use self::hello::Hello;
-pub use self::helm::{Helm, Release};
+pub use self::helm::{Helm, Pod, Release, pod};
 pub use self::http::{Answer, exchange, get, metric};
 pub use self::mesh::{Mesh, Place, endpoint, gateway_yaml, hello_service};
 pub use self::mesh_file::mesh_yaml;
