@@ -10,6 +10,7 @@
 pub mod api;
 pub mod client;
 pub mod cluster;
+pub mod disk;
 pub mod expiry;
 pub mod facts;
 pub mod follow;

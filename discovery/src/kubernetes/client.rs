@@ -1,6 +1,8 @@
 //! Connections to API servers: our own cluster's as the user set it up, remote ones from checked kubeconfigs alone. It must
 //! not send a request.
 
+mod credential;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use kube::{Client, Config};
 use secrecy::SecretString;
 use tokio::sync::watch;
 
+pub use self::credential::Credential;
 use super::api::Api;
 use super::expiry;
 use super::kubeconfig::Access;
@@ -72,6 +75,8 @@ pub struct Home {
     pub server: String,
     /// The certificates that its chain must end in, PEM in base64, where the configuration says.
     pub authority: Option<String>,
+    /// When its credential ends.
+    pub credential: Credential,
 }
 
 /// Connects to our own cluster, without asking it anything.
@@ -100,6 +105,7 @@ pub async fn local(local: &Local) -> Result<Home, ClientError> {
     let namespace = config.default_namespace.clone();
     let server = config.cluster_url.to_string();
     let authority = config.root_cert.as_deref().and_then(expiry::to_pem);
+    let credential = Credential::of(&config.auth_info);
     let client = build(config).map_err(|_| ClientError::Local {
         path: String::from("of the own cluster"),
         context: local.context.clone().unwrap_or_default(),
@@ -110,6 +116,7 @@ pub async fn local(local: &Local) -> Result<Home, ClientError> {
         namespace,
         server,
         authority,
+        credential,
     })
 }
 

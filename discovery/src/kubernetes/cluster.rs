@@ -2,6 +2,7 @@
 //! the one in force tells. It must not know what the objects mean, nor of other clusters.
 
 mod link;
+mod loaded;
 mod report;
 mod run;
 mod trial;
@@ -12,8 +13,9 @@ use model::ClusterId;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
+pub use self::loaded::Loaded;
 use super::api::Api;
-use super::client::ClientError;
+use super::client::{ClientError, Home};
 use super::facts::Change;
 use super::kubeconfig::{Access, Refusal};
 use super::meaning::Wants;
@@ -69,12 +71,12 @@ pub struct Cluster {
 impl Cluster {
     /// Follows our own cluster, whose connection takes care of its credential itself.
     #[must_use]
-    pub fn own(api: Api, server: String, ceilings: Ceilings, ear: Ear) -> Self {
+    pub fn own(home: &Home, ceilings: Ceilings, ear: Ear, loaded: Option<Loaded>) -> Self {
         let connect: Connect = Arc::new(|_| Err(ClientError::Unusable("kubeconfig")));
         let life = ear.life;
         let (commands, orders) = mpsc::unbounded_channel();
-        let mut cluster = run::Task::new(connect, ceilings, ear, orders, true);
-        cluster.begin_own(api, server);
+        let mut cluster = run::Task::new(connect, ceilings, ear, orders, loaded);
+        cluster.begin_own(home);
         let task = tokio::spawn(cluster.run()).abort_handle();
         Self {
             life,
@@ -85,10 +87,10 @@ impl Cluster {
 
     /// Follows a remote cluster, once it is told how it is reached.
     #[must_use]
-    pub fn remote(connect: Connect, ceilings: Ceilings, ear: Ear) -> Self {
+    pub fn remote(connect: Connect, ceilings: Ceilings, ear: Ear, loaded: Option<Loaded>) -> Self {
         let life = ear.life;
         let (commands, orders) = mpsc::unbounded_channel();
-        let cluster = run::Task::new(connect, ceilings, ear, orders, false);
+        let cluster = run::Task::new(connect, ceilings, ear, orders, loaded);
         let task = tokio::spawn(cluster.run()).abort_handle();
         Self {
             life,

@@ -30,10 +30,11 @@ pub use self::virtual_service::{RouteTarget, TlsMatch, TlsRoute, VirtualServiceF
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What is kept of one object.
-#[derive(Clone, Debug, PartialEq)]
+/// What is kept of one object, in memory and on disk: with another form of it the version of `disk` changes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Fact {
     /// A Service.
     Service(ServiceFact),

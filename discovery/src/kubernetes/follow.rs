@@ -17,9 +17,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 pub use self::backoff::Backoff;
-use self::memory::Memory;
 pub(super) use self::memory::hash_of;
-pub use self::memory::{Counts, Weight};
+pub use self::memory::{Counts, Memory, Weight};
 pub use self::target::Target;
 use super::api::{Api, Fault};
 use super::identity::{Identity, Known};
@@ -93,6 +92,8 @@ pub struct Follow<T, F, K> {
     pub streaming: Arc<AtomicBool>,
     /// Which cluster the server was found to be.
     pub identity: Identity,
+    /// What was known before: the first list is compared with it as every later one is with the one before.
+    pub before: Memory,
     /// Who is told.
     pub out: mpsc::Sender<(K, Event<F>)>,
 }
@@ -120,7 +121,7 @@ where
     /// Lists and watches until nobody listens.
     pub async fn run(mut self) {
         let mut backoff = Backoff::default();
-        let mut memory = Memory::default();
+        let mut memory = std::mem::take(&mut self.before);
         let mut from: Option<String> = None;
         loop {
             let end = match from.take() {

@@ -1,35 +1,44 @@
 //! Everything joined: one task owns the world, hears every cluster and every Secret, and publishes. It must hold no rule of
 //! meaning.
 
+mod keeper;
 mod ready;
+pub(super) mod start;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::{ClusterId, Hostname, Snapshot};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use self::ready::Ready;
+use self::keeper::Keeper;
+use self::ready::{Ready, Undone};
+use self::start::FromDisk;
 use super::api::Api;
 use super::client::Home;
-use super::cluster::{Cluster, Command, Connect, Ear, Message};
+use super::cluster::{Cluster, Command, Connect, Ear, Loaded, Message};
+use super::disk::Kept;
 use super::facts::Change;
 use super::follow::Event;
 use super::gather::Gather;
 use super::kubeconfig;
 use super::meaning::{Me, Wants, World};
-use super::owners::{Action, Owners, RemoteSecret};
+use super::owners::{Action, Owners, RemoteSecret, SecretName};
 use super::secrets;
 use super::settings::Settings;
-use super::status::Status;
+use super::status::{State, Status};
 use super::whoami::WhoAmI;
 use crate::resolve::Resolver;
 
 /// How often what is costly to say is said again: findings, readiness by time.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Said of who we are until our own cluster has been asked.
+const NOT_ASKED: &str =
+    "our own cluster does not answer; who we are was read from disk, as it said before";
 
 /// Messages that may wait; a cluster that is faster than the hub waits too.
 const WAITING: usize = 1024;
@@ -48,6 +57,12 @@ pub(super) struct Hub {
     resolver: Resolver,
     gather: Gather,
     ready: Ready,
+    keeper: Keeper,
+    /// Clusters that only the disk names, until the Secrets have been read.
+    unclaimed: BTreeSet<ClusterId>,
+    /// Finds out whether we are who the disk says; and what it found.
+    doubts: JoinSet<Option<String>>,
+    saves: mpsc::Receiver<oneshot::Sender<()>>,
     status: Status,
     /// Whether findings may have changed.
     changed: bool,
@@ -60,8 +75,13 @@ pub(super) struct Hub {
     statuses: watch::Sender<Status>,
 }
 
-/// What the hub publishes.
-pub(super) type Published = (watch::Receiver<Arc<Snapshot>>, watch::Receiver<Status>);
+/// What the hub publishes, and where it is asked to write to disk what is not there yet: the answer is that the sender is
+/// gone.
+pub(super) struct Published {
+    pub(super) snapshots: watch::Receiver<Arc<Snapshot>>,
+    pub(super) status: watch::Receiver<Status>,
+    pub(super) save: mpsc::Sender<oneshot::Sender<()>>,
+}
 
 impl Hub {
     /// Begins to follow our own cluster and the Secrets of others. Needs a tokio runtime.
@@ -70,6 +90,8 @@ impl Hub {
         me: WhoAmI,
         settings: Settings,
         connect: Connect,
+        mut from_disk: FromDisk,
+        doubts: JoinSet<Option<String>>,
     ) -> (Self, Published) {
         let own = ClusterId::from(me.cluster.value.as_str());
         let world = World::new(
@@ -84,9 +106,16 @@ impl Hub {
         );
         let namespaces = settings.namespaces(&me.namespace.value);
         let mut tasks = JoinSet::new();
-        let told = secrets::follow(&home.api, &namespaces, &mut tasks);
+        from_disk.choose(&own, &namespaces);
+        let identity = from_disk.own_identity(&home.server);
+        let before = match identity.uid() {
+            Some(_) => from_disk.secrets(),
+            None => BTreeSet::new(),
+        };
+        let told = secrets::follow(&home.api, &namespaces, &identity, &before, &mut tasks);
         let (ear, heard) = mpsc::channel(WAITING);
         let status = Status {
+            me_unsure: (!doubts.is_empty()).then(|| NOT_ASKED.to_owned()),
             me,
             secrets: namespaces
                 .iter()
@@ -96,6 +125,7 @@ impl Hub {
         };
         let (snapshots, snapshots_seen) = watch::channel(Arc::default());
         let (statuses, statuses_seen) = watch::channel(status.clone());
+        let (save, saves) = mpsc::channel(1);
         let mut hub = Self {
             owners: Owners::new(own.clone()),
             home: home.api.clone(),
@@ -108,6 +138,10 @@ impl Hub {
             resolver: Resolver::default(),
             gather: Gather::default(),
             ready: Ready::new(Instant::now()),
+            keeper: Keeper::new(from_disk.disk.clone(), from_disk.ignored),
+            unclaimed: BTreeSet::new(),
+            doubts,
+            saves,
             status,
             changed: false,
             ear,
@@ -119,8 +153,22 @@ impl Hub {
             statuses,
             settings,
         };
+        let mut own_loaded = None;
+        for kept in from_disk.clusters {
+            let id = kept.cluster.clone();
+            let loaded = Loaded::of(&kept, &from_disk.disk);
+            if kept.own {
+                own_loaded = Some(loaded);
+            } else {
+                hub.unclaimed.insert(id.clone());
+                hub.add_remote(&id, Some(loaded));
+            }
+            hub.apply(&id, start::changes(kept.facts));
+        }
         let ear = hub.new_ear(&own);
-        let cluster = Cluster::own(home.api, home.server, hub.settings.ceilings, ear);
+        let loaded_status = own_loaded.as_ref().map(Loaded::status).unwrap_or_default();
+        hub.status.clusters.insert(own.clone(), loaded_status);
+        let cluster = Cluster::own(&home, hub.settings.ceilings, ear, own_loaded);
         hub.wanted.insert(
             own.clone(),
             Wants {
@@ -129,7 +177,13 @@ impl Hub {
             },
         );
         hub.clusters.insert(own, cluster);
-        (hub, (snapshots_seen, statuses_seen))
+        hub.want();
+        let published = Published {
+            snapshots: snapshots_seen,
+            status: statuses_seen,
+            save,
+        };
+        (hub, published)
     }
 
     /// Follows everything until dropped.
@@ -149,6 +203,12 @@ impl Hub {
                     self.note_absence(&namespace, absent);
                 }
                 true = self.resolver.answer() => self.take_answers(),
+                Some(waiter) = self.saves.recv() => {
+                    self.keeper.hurry(waiter);
+                    self.save();
+                }
+                true = self.keeper.done() => self.save(),
+                Some(Ok(found)) = self.doubts.join_next() => self.status.me_unsure = found,
                 () = sleep_until(resolve_at) => {
                     let names = self.world.names_to_resolve();
                     self.resolver.ask_all(&names);
@@ -166,7 +226,10 @@ impl Hub {
             return;
         }
         match message {
-            Message::Changes(changes) => self.apply(cluster, changes),
+            Message::Changes(changes) => {
+                self.keeper.touch(cluster);
+                self.apply(cluster, changes);
+            }
             Message::Status(status) => {
                 self.status.clusters.insert(cluster.clone(), *status);
                 self.want();
@@ -188,6 +251,9 @@ impl Hub {
         if let Some(snapshot) = self.world.publish() {
             self.snapshots.send_replace(snapshot);
         }
+        if !self.status.ready {
+            self.tell();
+        }
         let names: Vec<Hostname> = self.world.names_to_resolve();
         self.resolver.ask_new(&names);
         self.want();
@@ -197,8 +263,8 @@ impl Hub {
     /// cannot be said.
     fn want(&mut self) {
         for (id, cluster) in &self.clusters {
-            let synced = self.status.clusters.get(id);
-            if synced.is_none_or(|status| status.synced_at.is_none()) {
+            let status = self.status.clusters.get(id);
+            if !status.is_some_and(|status| status.synced_at.is_some() || status.loaded) {
                 continue;
             }
             let wants = self.world.wants(id);
@@ -267,6 +333,7 @@ impl Hub {
         for action in actions {
             self.act(action);
         }
+        self.drop_unclaimed();
         self.status.shadowed = self.owners.shadowed();
         self.tell();
     }
@@ -289,22 +356,12 @@ impl Hub {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Remove { id } => {
-                tracing::info!(cluster = %id, "no Secret names it any more");
-                self.clusters.remove(&id);
-                self.wanted.remove(&id);
-                self.status.clusters.remove(&id);
-                self.ready.forget(&id);
-                self.world.remove(&id);
-                self.gather.change(Instant::now());
-            }
+            Action::Remove { id } => self.remove(&id),
             Action::Configure { id, owner, raw } => {
+                self.unclaimed.remove(&id);
                 if !self.clusters.contains_key(&id) {
                     tracing::info!(cluster = %id, secret = %owner, "a new cluster");
-                    let ear = self.new_ear(&id);
-                    let cluster =
-                        Cluster::remote(self.connect.clone(), self.settings.ceilings, ear);
-                    self.clusters.insert(id.clone(), cluster);
+                    self.add_remote(&id, None);
                 }
                 let command = match kubeconfig::check(&raw.0, self.settings.allow) {
                     Ok(access) => Command::Use(Box::new(access), owner),
@@ -315,6 +372,73 @@ impl Hub {
                 }
             }
         }
+    }
+
+    fn add_remote(&mut self, id: &ClusterId, loaded: Option<Loaded>) {
+        let ear = self.new_ear(id);
+        if let Some(loaded) = &loaded {
+            self.status.clusters.insert(id.clone(), loaded.status());
+        }
+        let ceilings = self.settings.ceilings;
+        let cluster = Cluster::remote(self.connect.clone(), ceilings, ear, loaded);
+        self.clusters.insert(id.clone(), cluster);
+    }
+
+    fn remove(&mut self, id: &ClusterId) {
+        tracing::info!(cluster = %id, "no Secret names it any more");
+        self.clusters.remove(id);
+        self.wanted.remove(id);
+        self.status.clusters.remove(id);
+        self.ready.forget(id);
+        self.keeper.forget(id);
+        self.world.remove(id);
+        self.gather.change(Instant::now());
+    }
+
+    /// Removes the clusters that only the disk names, once every namespace has been read that can be, and that of their own
+    /// Secret for certain.
+    fn drop_unclaimed(&mut self) {
+        let namespaces = &self.status.secrets;
+        let mut all = namespaces.values();
+        if self.unclaimed.is_empty() || !all.all(|one| one.read || one.last_error.is_some()) {
+            return;
+        }
+        let clusters = &self.status.clusters;
+        let is_read = |secret: &SecretName| {
+            let namespace = namespaces.get(&*secret.namespace);
+            namespace.is_some_and(|namespace| namespace.read)
+        };
+        let gone = self.unclaimed.extract_if(.., |id| {
+            let secret = clusters.get(id).and_then(|status| status.secret.as_ref());
+            secret.is_some_and(is_read)
+        });
+        let gone: Vec<ClusterId> = gone.collect();
+        for id in gone {
+            self.remove(&id);
+        }
+    }
+
+    /// Gives one cluster to the disk, if one is due.
+    fn save(&mut self) {
+        let clusters = &self.status.clusters;
+        let read = clusters
+            .iter()
+            .filter(|(_, cluster)| cluster.synced_at.is_some())
+            .map(|(id, cluster)| (id, cluster.state == State::Synced));
+        let Some(id) = self.keeper.due(read) else {
+            return;
+        };
+        let status = &clusters[id];
+        let kept = Kept {
+            cluster: id.clone(),
+            own: status.own,
+            secret: status.secret.clone(),
+            server: status.server.clone(),
+            uid: status.uid.clone(),
+            heard_at: status.heard_at.unwrap_or_default(),
+            facts: self.world.facts(id),
+        };
+        self.keeper.write(kept);
     }
 
     fn new_ear(&mut self, cluster: &ClusterId) -> Ear {
@@ -335,11 +459,22 @@ impl Hub {
             self.changed = false;
             self.status.findings = self.world.findings();
         }
+        self.save();
         self.tell();
     }
 
     fn tell(&mut self) {
-        self.status.ready = self.ready.look(&self.own, &self.status, Instant::now());
+        if !self.status.ready {
+            let mut names = self.world.names_to_resolve().into_iter();
+            let undone = Undone {
+                unpublished: self.gather.due().is_some(),
+                unresolved: names.any(|name| self.resolver.addresses(&name).is_empty()),
+            };
+            let now = Instant::now();
+            self.status.waiting_for = self.ready.look(&self.own, &self.status, undone, now);
+            self.status.ready = self.status.waiting_for.is_empty();
+        }
+        self.status.disk.clone_from(&self.keeper.status);
         self.statuses.send_if_modified(|known| {
             let differs = *known != self.status;
             if differs {

@@ -29,6 +29,19 @@ struct Namespace {
 }
 
 impl Identity {
+    /// A cluster whose UID is known from before.
+    #[must_use]
+    pub fn of(uid: Option<String>) -> Self {
+        Self(Arc::new(Mutex::new(uid)))
+    }
+
+    /// The UID, once it is known.
+    #[must_use]
+    pub fn uid(&self) -> Option<String> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.clone()
+    }
+
     /// Asks the server who it is. The first answer is kept.
     ///
     /// # Errors

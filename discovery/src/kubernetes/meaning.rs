@@ -9,6 +9,7 @@
 mod cluster;
 mod endpoints;
 mod entries;
+mod export;
 mod exposure;
 mod findings;
 mod hosts;

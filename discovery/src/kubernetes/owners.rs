@@ -7,7 +7,18 @@ use std::sync::Arc;
 use model::ClusterId;
 
 /// A Secret's namespace and name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(
+    Clone,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct SecretName {
     /// Its namespace.
     pub namespace: Arc<str>,

@@ -1,6 +1,7 @@
 //! Remote Secrets: followed in each namespace that is to be looked at, and read into kubeconfigs by cluster. It must not look
 //! into a kubeconfig, nor say which Secret counts.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -9,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::api::{Api, Fault};
-use super::follow::{Ceiling, Event, Follow, Target, Weight};
+use super::follow::{Ceiling, Event, Follow, Memory, Name, Target, Weight};
 use super::identity::Identity;
 use super::owners::{Raw, RemoteSecret, SecretName};
 
@@ -22,19 +23,25 @@ const CEILING: Ceiling = Ceiling {
     bytes: 256 << 20,
 };
 
+/// Each Secret stands for itself.
+const WEIGHT: Weight = Weight { group: 0, mass: 1 };
+
 /// What is told of the Secrets of a namespace.
 pub(super) type Told = (Arc<str>, Event<RemoteSecret>);
 
-/// Follows the Secrets of these namespaces, each by itself: one that is absent or forbidden keeps no other back.
+/// Follows the Secrets of these namespaces, each by itself: one that is absent or forbidden keeps no other back. Those that
+/// were known `before`, from that cluster, are taken away only as carefully as by any later list.
 pub(super) fn follow(
     api: &Api,
     namespaces: &[Arc<str>],
+    identity: &Identity,
+    before: &BTreeSet<SecretName>,
     tasks: &mut JoinSet<()>,
 ) -> mpsc::Receiver<Told> {
     let (out, told) = mpsc::channel(64);
     let streaming = Arc::new(AtomicBool::new(true));
-    let identity = Identity::default();
     for namespace in namespaces {
+        let of_namespace = before.iter().filter(|name| name.namespace == *namespace);
         let follow = Follow {
             api: api.clone(),
             target: Target {
@@ -44,10 +51,17 @@ pub(super) fn follow(
             },
             kind: namespace.clone(),
             convert: read,
-            weigh: |_| Weight { group: 0, mass: 1 },
+            weigh: |_| WEIGHT,
             ceiling: CEILING,
             streaming: streaming.clone(),
             identity: identity.clone(),
+            before: Memory::before(of_namespace.map(|name| {
+                let name = Name {
+                    namespace: name.namespace.to_string(),
+                    name: name.name.to_string(),
+                };
+                (name, WEIGHT)
+            })),
             out: out.clone(),
         };
         tasks.spawn(follow.run());

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use super::api::{Api, Fault};
 use super::facts::{Fact, Kind, Unreadable};
-use super::follow::{Backoff, Ceiling, Event, Follow, Target, Weight, hash_of};
+use super::follow::{Backoff, Ceiling, Event, Follow, Memory, Target, Weight, hash_of};
 use super::identity::{Identity, Known};
 use super::istio::{self, Found};
 use super::meaning::Wants;
@@ -66,12 +66,19 @@ pub struct Session {
     out: mpsc::Sender<(Kind, Event<Read>)>,
     /// Of Istio's kinds that were not found: for how many looks.
     missing: BTreeMap<Kind, u32>,
+    /// What was known of each kind before this session.
+    before: BTreeMap<Kind, Memory>,
 }
 
 impl Session {
-    /// Begins to read. Needs a tokio runtime.
+    /// Begins to read; what was known `before` is taken away only as carefully as by any later list. Needs a tokio runtime.
     #[must_use]
-    pub fn start(api: Api, scope: Scope, identity: Identity) -> Self {
+    pub fn start(
+        api: Api,
+        scope: Scope,
+        identity: Identity,
+        before: BTreeMap<Kind, Memory>,
+    ) -> Self {
         let (out, told_of_kinds) = mpsc::channel(WAITING);
         let (sender, told) = mpsc::channel(4);
         let mut tasks = JoinSet::new();
@@ -90,6 +97,7 @@ impl Session {
             told,
             out,
             missing: BTreeMap::new(),
+            before,
         };
         session.follow_always();
         session.follow_wanted();
@@ -137,6 +145,14 @@ impl Session {
         }
     }
 
+    /// Whether it is known which of Istio's kinds are read.
+    #[must_use]
+    pub fn has_settled(&self) -> bool {
+        let unsure =
+            |kind: &Kind| self.before.contains_key(kind) && self.missing.get(kind) == Some(&1);
+        !Kind::ISTIO.iter().any(unsure)
+    }
+
     /// Reads those of Istio's kinds that there are; gives those that there are not, or no longer. A kind that was there has
     /// to be missing twice, as its end takes away what it exposes.
     pub fn set_istio(&mut self, found: &Found) -> Vec<Kind> {
@@ -149,7 +165,9 @@ impl Session {
             }
             let missing = self.missing.entry(kind).or_default();
             *missing += 1;
-            if !self.kinds.contains_key(&kind) || *missing > 1 {
+            let known = self.kinds.contains_key(&kind) || self.before.contains_key(&kind);
+            if !known || *missing > 1 {
+                self.before.remove(&kind);
                 self.stop(kind);
                 absent.push(kind);
             }
@@ -241,6 +259,7 @@ impl Session {
             ceiling: self.scope.ceiling,
             streaming: self.streaming.clone(),
             identity: self.identity.clone(),
+            before: self.before.remove(&kind).unwrap_or_default(),
             out: self.out.clone(),
         };
         let task = self.tasks.spawn(follow.run());
@@ -248,10 +267,15 @@ impl Session {
     }
 }
 
-/// A slice counts by its endpoints and belongs to its service; everything else stands for itself.
 fn weigh(read: &Read) -> Weight {
-    match read {
-        Ok(Fact::Slice(slice)) => Weight {
+    read.as_ref()
+        .map_or(Weight { group: 0, mass: 1 }, weight_of)
+}
+
+/// A slice counts by its endpoints and belongs to its service; everything else stands for itself.
+pub(super) fn weight_of(fact: &Fact) -> Weight {
+    match fact {
+        Fact::Slice(slice) => Weight {
             group: slice
                 .service
                 .as_ref()

@@ -1,6 +1,7 @@
 //! What discovery is told by configuration. It must not read it from anywhere.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::client::Local;
@@ -22,6 +23,8 @@ pub struct Settings {
     pub allow: Allow,
     /// Limits of each cluster.
     pub ceilings: Ceilings,
+    /// The folder where what is known is kept for the next start; `None`: it is not kept.
+    pub disk: Option<PathBuf>,
     /// The settings of meaning.
     pub rules: Rules,
 }

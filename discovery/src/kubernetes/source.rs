@@ -1,23 +1,26 @@
 //! Kubernetes as a source: started once, followed for ever.
 
+mod myself;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::Snapshot;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
 
 use super::client::{self, ClientError, Home};
 use super::cluster::Connect;
-use super::follow::Backoff;
+use super::disk::{Disk, KeptMyself};
 use super::hub::Hub;
+use super::hub::start::FromDisk;
 use super::settings::Settings;
 use super::status::Status;
-use super::whoami::{self, WhoAmI, WhoAmIError};
+use super::whoami::{WhoAmI, WhoAmIError};
 
-/// How long our own API is asked who we are before it is given up.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long the disk may take at the end.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// Clusters that are followed; dropping it ends that.
 #[derive(Debug)]
@@ -28,6 +31,7 @@ pub struct Source {
     pub status: watch::Receiver<Status>,
     /// Who we are.
     pub me: WhoAmI,
+    save: mpsc::Sender<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
 
@@ -42,10 +46,12 @@ pub enum StartError {
     WhoAmI(#[from] WhoAmIError),
 }
 
-/// Finds out who we are, and follows our own cluster and those that Secrets name. Needs a tokio runtime.
+/// Finds out who we are, and follows our own cluster and those that Secrets name. Where there is something on disk from
+/// before, it holds until each API server has been read. Needs a tokio runtime.
 ///
 /// # Errors
-/// When our own cluster cannot be reached for two minutes, or something is not known that only a setting can say.
+/// When our own cluster cannot be reached for two minutes and nothing is on disk, or something is not known that only a
+/// setting can say.
 pub async fn start(settings: Settings) -> Result<Source, StartError> {
     let home = client::local(&settings.local).await?;
     let connect: Connect = Arc::new(client::remote);
@@ -58,26 +64,44 @@ pub(super) async fn start_with(
     settings: Settings,
     connect: Connect,
 ) -> Result<Source, StartError> {
-    let me = ask(&home, &settings).await?;
-    let (hub, (snapshots, status)) = Hub::new(home, me.clone(), settings, connect);
+    let (from_disk, myself) = load(&settings).await;
+    let mut doubts = JoinSet::new();
+    let me = myself::find(&home, &settings, &from_disk.disk, myself, &mut doubts).await?;
+    let (hub, published) = Hub::new(home, me.clone(), settings, connect, from_disk, doubts);
     Ok(Source {
-        snapshots,
-        status,
+        snapshots: published.snapshots,
+        status: published.status,
         me,
+        save: published.save,
         task: tokio::spawn(hub.run()),
     })
 }
 
-async fn ask(home: &Home, settings: &Settings) -> Result<WhoAmI, WhoAmIError> {
-    let begun = Instant::now();
-    let mut backoff = Backoff::default();
-    loop {
-        match whoami::find(&home.api, settings, &home.namespace).await {
-            Err(WhoAmIError::Api(fault)) if begun.elapsed() < PATIENCE => {
-                tracing::warn!(server = home.server, %fault, "our own cluster does not say who we are; it is asked again");
-                sleep(backoff.next(None)).await;
-            }
-            found => return found,
+/// What is on disk, if anything is to be.
+async fn load(settings: &Settings) -> (FromDisk, Option<KeptMyself>) {
+    let Some(path) = settings.disk.clone() else {
+        return (FromDisk::default(), None);
+    };
+    let disk = Disk::new(path);
+    let (reader, ceilings) = (disk.clone(), settings.ceilings);
+    let loaded = tokio::task::spawn_blocking(move || reader.load(ceilings)).await;
+    // Only a defect ends that early, and then there is nothing.
+    let loaded = loaded.unwrap_or_default();
+    let from_disk = FromDisk {
+        disk: Some(disk),
+        clusters: loaded.clusters,
+        ignored: loaded.ignored,
+    };
+    (from_disk, loaded.myself)
+}
+
+impl Source {
+    /// Writes to disk what is not there yet, and waits for that, but not for long.
+    pub async fn save(&self) {
+        let (waiter, saved) = oneshot::channel();
+        if self.save.send(waiter).await.is_ok() {
+            // The answer is that nobody can answer any more.
+            let _ = timeout(FAREWELL, saved).await;
         }
     }
 }

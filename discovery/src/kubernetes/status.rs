@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use model::ClusterId;
 use serde::Serialize;
 
+use super::disk::Ignored;
 use super::meaning::Finding;
 use super::owners::{SecretName, Shadowed};
 use super::whoami::WhoAmI;
@@ -14,8 +15,13 @@ use super::whoami::WhoAmI;
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
-    /// Whether what is known is enough to serve: our own cluster has synced, and each remote one has, or had 30 s.
+    /// Whether what is known is enough to serve: our own cluster has synced or was read from disk, and each remote one too,
+    /// or it had 30 s.
     pub ready: bool,
+    /// Who is waited for until then.
+    pub waiting_for: Vec<String>,
+    /// Why it is not sure who we are, where that was read from disk.
+    pub me_unsure: Option<String>,
     /// What the gateway takes itself for.
     pub me: WhoAmI,
     /// Every cluster, by id.
@@ -26,6 +32,22 @@ pub struct Status {
     pub shadowed: Vec<Shadowed>,
     /// What makes endpoints or networks unusable.
     pub findings: Vec<Finding>,
+    /// What is kept on disk; `None`: nothing is.
+    pub disk: Option<DiskStatus>,
+}
+
+/// How keeping what is known goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DiskStatus {
+    /// The folder.
+    pub folder: String,
+    /// When a file was written last.
+    pub written_at: Option<i64>,
+    /// Why the last one could not be, until one can again.
+    pub last_error: Option<String>,
+    /// Files that were not used at the start.
+    pub ignored: Vec<Ignored>,
 }
 
 /// How one cluster goes.
@@ -44,8 +66,13 @@ pub struct ClusterStatus {
     pub generation: u64,
     /// When all kinds had been read for the first time.
     pub synced_at: Option<i64>,
-    /// When the kind that has been silent for longest was heard of last; how old what is known may be.
+    /// When the kind that has been silent for longest was heard of last; how old what is known may be. The age of what was
+    /// read from disk counts from when that was heard.
     pub heard_at: Option<i64>,
+    /// Whether what is known was read from disk, as its API has not been read yet.
+    pub loaded: bool,
+    /// The UID of its namespace `kube-system`, once it is known.
+    pub uid: Option<String>,
     /// Objects, by kind.
     pub objects: BTreeMap<&'static str, usize>,
     /// Endpoints in all slices.
@@ -65,6 +92,8 @@ pub enum State {
     /// Nothing has come from its API yet.
     #[default]
     Connecting,
+    /// What is known was read from disk: its API has not been read yet.
+    Loaded,
     /// Some kinds have been read.
     Syncing,
     /// All are read and followed.
@@ -101,8 +130,9 @@ pub struct SecretsStatus {
 
 impl State {
     /// Every state.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Connecting,
+        Self::Loaded,
         Self::Syncing,
         Self::Synced,
         Self::Stale,
@@ -115,6 +145,7 @@ impl State {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Connecting => "connecting",
+            Self::Loaded => "loaded",
             Self::Syncing => "syncing",
             Self::Synced => "synced",
             Self::Stale => "stale",

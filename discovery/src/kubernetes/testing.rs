@@ -58,6 +58,7 @@ struct Held {
     asked: Vec<Asked>,
     streaming: bool,
     token: Option<String>,
+    down: bool,
 }
 
 /// An API server; clones are the same one.
@@ -89,6 +90,13 @@ impl Fake {
     /// Only this token is known from now on.
     pub(super) fn accept_only(&self, token: &str) {
         self.held().token = Some(token.into());
+    }
+
+    /// Every connection breaks from now on, or none does any more.
+    pub(super) fn set_down(&self, down: bool) {
+        let mut held = self.held();
+        held.down = down;
+        held.watchers.clear();
     }
 
     /// Lists by watching can be had.
@@ -233,6 +241,9 @@ impl Held {
         let path = asked.path.clone();
         let authorization = asked.authorization.clone();
         self.asked.push(asked);
+        if self.down {
+            return Reply::Broken;
+        }
         for (part, replies) in &mut self.scripted {
             if path.contains(part.as_str())
                 && let Some(reply) = replies.pop_front()

@@ -59,7 +59,7 @@ impl App {
         let admin = http::bind(config.admin.address).await.context("admin")?;
         let stats = http::bind(config.stats.address).await.context("stats")?;
         let probe = http::bind(config.ready.address).await.context("ready")?;
-        let source = Source::start(&config, &ready).await?;
+        let source = Source::start(&config).await?;
         let myself = source.myself(&config);
         let mut to_proxy = config.to_proxy();
         to_proxy.viewpoint = source.viewpoint(to_proxy.viewpoint);
@@ -91,6 +91,13 @@ impl App {
             Server::start(stats, state.clone(), http::stats::answer),
             Server::start(probe, state.clone(), http::ready::answer),
         ];
+        let weak = Arc::downgrade(&state);
+        state
+            .source
+            .follow_readiness(state.ready.wait_for("clusters"), move || {
+                let state = weak.upgrade();
+                state.map_or(u64::MAX, |state| state.proxy.snapshot_version())
+            });
         drop(starting);
         Ok(Self { state, servers })
     }
@@ -119,9 +126,10 @@ impl App {
         drain::drain(&self.state).await;
     }
 
-    /// Ends every connection and server.
+    /// Ends every connection and server, and keeps what is known for the next start.
     pub async fn stop(self) {
         self.state.proxy.stop().await;
+        self.state.source.save().await;
         let Self { state, servers } = self;
         drop(servers);
         state.access.finish().await;

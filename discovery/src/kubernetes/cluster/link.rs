@@ -55,10 +55,8 @@ impl Link {
         self.heard.remove(&kind);
     }
 
-    pub(super) fn endpoints(&self) -> usize {
-        self.counts
-            .get(&Kind::Slice)
-            .map_or(0, |slices| slices.mass)
+    fn endpoints(&self) -> usize {
+        endpoints(&self.counts)
     }
 
     /// Which ceiling is exceeded, in words.
@@ -78,6 +76,11 @@ impl Link {
             )
         })
     }
+}
+
+/// The endpoints in all slices.
+pub(super) fn endpoints(counts: &BTreeMap<Kind, Counts>) -> usize {
+    counts.get(&Kind::Slice).map_or(0, |slices| slices.mass)
 }
 
 impl Candidate {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::link::{Candidate, Link};
+use super::link::{Candidate, Link, endpoints};
 use super::run::Task;
 use crate::kubernetes::facts::Kind;
 use crate::kubernetes::status::{ClusterStatus, State, now};
@@ -15,12 +15,16 @@ impl Task {
     pub(super) fn status(&self) -> ClusterStatus {
         let candidate = self.candidate.as_ref().map(|candidate| &candidate.link);
         let shown = self.force.as_ref().or(candidate);
+        let none = BTreeMap::new();
+        let counts = match &self.loaded {
+            Some(loaded) => &loaded.counts,
+            None => shown.map_or(&none, |link| &link.counts),
+        };
         let access = shown.and_then(|link| link.access.as_ref());
         let heard = self.force.as_ref().and_then(silent_longest);
-        let mut objects = BTreeMap::new();
-        for (kind, counts) in shown.iter().flat_map(|link| &link.counts) {
-            objects.insert(kind.as_str(), counts.objects);
-        }
+        let heard = heard.map(|silence| now() - i64::try_from(silence.as_secs()).unwrap_or(0));
+        let of_loaded = self.loaded.as_ref().map(|loaded| loaded.heard_at);
+        let objects = counts.iter();
         let error = self.faults.values().max_by_key(|error| error.at);
         ClusterStatus {
             state: self.state(),
@@ -29,10 +33,16 @@ impl Task {
             server: access.map_or_else(|| self.server.clone(), |access| access.server.clone()),
             generation: self.generation,
             synced_at: self.synced_at,
-            heard_at: heard.map(|silence| now() - i64::try_from(silence.as_secs()).unwrap_or(0)),
-            objects,
-            endpoints: shown.map_or(0, Link::endpoints),
-            credential_ends_at: access.and_then(|access| access.expiry()),
+            heard_at: heard.or(of_loaded),
+            objects: objects
+                .map(|(kind, counts)| (kind.as_str(), counts.objects))
+                .collect(),
+            endpoints: endpoints(counts),
+            loaded: self.loaded.is_some(),
+            uid: self.identity.uid(),
+            credential_ends_at: self
+                .own_ends_at
+                .or_else(|| access.and_then(|access| access.expiry())),
             last_error: self.frozen.clone().or_else(|| error.cloned()),
             pending: self.pending.clone(),
         }
@@ -44,6 +54,7 @@ impl Task {
         }
         let Some(force) = &self.force else {
             return match &self.candidate {
+                _ if self.loaded.is_some() => State::Loaded,
                 Some(candidate) if has_any(candidate) => State::Syncing,
                 None if self.pending.is_some() => State::Refused,
                 _ => State::Connecting,

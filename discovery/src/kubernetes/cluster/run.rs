@@ -7,9 +7,11 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::link::{Candidate, Link, next_of_candidate, next_of_force};
+use super::loaded::Loaded;
 use super::trial::{self, Trial};
 use super::{Command, Connect, Ear, Message};
-use crate::kubernetes::api::{Api, Fault};
+use crate::kubernetes::api::Fault;
+use crate::kubernetes::client::Home;
 use crate::kubernetes::facts::{Change, Kind};
 use crate::kubernetes::follow::{Ceiling, Event};
 use crate::kubernetes::identity::{Identity, Known};
@@ -37,16 +39,21 @@ pub(super) struct Task {
     ear: Ear,
     orders: mpsc::UnboundedReceiver<Command>,
     pub(super) own: bool,
-    own_api: Option<Api>,
+    /// The way to our own cluster.
+    pub(super) home: Option<Home>,
+    /// What was read from disk; until everything has been read from the API.
+    pub(super) loaded: Option<Loaded>,
     wants: Wants,
     pub(super) force: Option<Link>,
     pub(super) candidate: Option<Candidate>,
     trial: Option<Trial>,
     /// The newest way to the cluster that could be used, in force or not, and which cluster it was found to be.
     newest: Option<Access>,
-    identity: Identity,
+    pub(super) identity: Identity,
     pub(super) secret: Option<SecretName>,
     pub(super) server: String,
+    /// When the credential for our own cluster ends.
+    pub(super) own_ends_at: Option<i64>,
     pub(super) generation: u64,
     pub(super) synced_at: Option<i64>,
     /// What went wrong, by what it is about.
@@ -67,27 +74,30 @@ impl Task {
         ceilings: Ceilings,
         ear: Ear,
         orders: mpsc::UnboundedReceiver<Command>,
-        own: bool,
+        loaded: Option<Loaded>,
     ) -> Self {
+        let of_loaded = loaded.as_ref();
         Self {
+            identity: Identity::of(of_loaded.and_then(|loaded| loaded.uid.clone())),
+            secret: of_loaded.and_then(|loaded| loaded.secret.clone()),
+            server: of_loaded.map_or_else(String::new, |loaded| loaded.server.clone()),
+            loaded,
             connect,
             ceilings,
             ear,
             orders,
-            own,
-            own_api: None,
+            own: false,
+            home: None,
             // Whether Pods of a remote cluster matter is seen from its network, which is not known yet.
             wants: Wants {
-                pods: own,
+                pods: false,
                 whole_nodes: false,
             },
             force: None,
             candidate: None,
             trial: None,
             newest: None,
-            identity: Identity::default(),
-            secret: None,
-            server: String::new(),
+            own_ends_at: None,
             generation: 0,
             synced_at: None,
             faults: BTreeMap::new(),
@@ -101,10 +111,32 @@ impl Task {
         }
     }
 
-    pub(super) fn begin_own(&mut self, api: Api, server: String) {
-        self.server = server;
-        self.own_api = Some(api);
+    pub(super) fn begin_own(&mut self, home: &Home) {
+        self.own = true;
+        self.wants.pods = true;
+        self.move_to(&home.server);
+        self.server.clone_from(&home.server);
+        self.home = Some(home.clone());
+        self.look_at_credential();
         self.try_again();
+    }
+
+    /// A Pod's token is renewed on disk, without a word.
+    fn look_at_credential(&mut self) {
+        let home = self.home.as_ref();
+        self.own_ends_at = home.and_then(|home| home.credential.ends_at());
+    }
+
+    /// It is reached at this address from now on. At another one than before it may be another cluster, and be right.
+    fn move_to(&mut self, server: &str) {
+        let known = self.newest.as_ref().map(|newest| &newest.server);
+        let known = known.or_else(|| self.loaded.as_ref().map(|loaded| &loaded.server));
+        if known.is_some_and(|known| known != server) {
+            self.identity = Identity::default();
+            if let Some(loaded) = &mut self.loaded {
+                loaded.before.clear();
+            }
+        }
     }
 
     pub(super) async fn run(mut self) {
@@ -136,7 +168,10 @@ impl Task {
                     self.try_again();
                     false
                 }
-                _ = looks.tick() => true,
+                _ = looks.tick() => {
+                    self.look_at_credential();
+                    true
+                }
             };
             if self.tell(look).await.is_err() {
                 return;
@@ -211,13 +246,7 @@ impl Task {
         self.pending = None;
         self.trial = None;
         self.again_at = None;
-        let same_server = self
-            .newest
-            .as_ref()
-            .is_none_or(|newest| newest.server == access.server);
-        if !same_server {
-            self.identity = Identity::default();
-        }
+        self.move_to(&access.server);
         self.newest = Some(access.clone());
         if let Some(force) = &mut self.force
             && let Some(known) = &mut force.access
@@ -247,8 +276,8 @@ impl Task {
     /// Begins to try the newest way to the cluster.
     fn try_again(&mut self) {
         self.again_at = None;
-        let (api, token, access) = match (&self.own_api, &self.newest) {
-            (Some(api), _) => (api.clone(), None, None),
+        let (api, token, access) = match (&self.home, &self.newest) {
+            (Some(home), _) => (home.api.clone(), None, None),
             (None, Some(access)) => match (self.connect)(access) {
                 Ok((api, token)) => (api, Some(token), Some(access.clone())),
                 Err(fault) => {
@@ -267,9 +296,11 @@ impl Task {
                 bytes: self.ceilings.list_bytes,
             },
         };
+        let before = self.loaded.as_ref().map(|loaded| loaded.before.clone());
+        let before = before.unwrap_or_default();
         self.candidate = Some(Candidate {
             link: Link {
-                session: Session::start(api, scope, self.identity.clone()),
+                session: Session::start(api, scope, self.identity.clone(), before),
                 access,
                 token,
                 counts: BTreeMap::new(),
@@ -337,17 +368,23 @@ impl Task {
                 }
             }
             Told::Istio(Ok(found)) => {
-                candidate.istio = true;
                 for kind in candidate.link.session.set_istio(&found) {
                     candidate.staged.none_of(kind);
                 }
+                candidate.istio = candidate.link.session.has_settled();
                 self.faults.remove("API discovery");
             }
             Told::Istio(Err(fault)) => self.blame("API discovery", &fault),
             Told::Identity(Known::Another) => {
-                self.freeze(
-                    "its API server is another cluster's than before (the UID of namespace kube-system)".into(),
-                );
+                let remedy = self.loaded.as_ref().map_or_else(String::new, |loaded| {
+                    format!(
+                        "; if that is meant, remove {} and start the gateway anew",
+                        loaded.file
+                    )
+                });
+                self.freeze(format!(
+                    "its API server is another cluster's than before (the UID of namespace kube-system){remedy}"
+                ));
                 return;
             }
             Told::Identity(known) => candidate.known = Some(known),
@@ -362,7 +399,12 @@ impl Task {
         };
         let before = self.force.take();
         let link = candidate.link;
-        for kind in before.iter().flat_map(|before| before.session.kinds()) {
+        let loaded = self.loaded.take();
+        let of_loaded = loaded
+            .iter()
+            .flat_map(|loaded| loaded.counts.keys().copied());
+        let in_force = before.iter().flat_map(|before| before.session.kinds());
+        for kind in in_force.chain(of_loaded) {
             if !link.session.kinds().any(|known| known == kind) {
                 self.changes.push(Change::Reset(kind, Vec::new()));
             }

@@ -47,7 +47,7 @@ fn rig(servers: &[(&'static str, &Fake)], ceilings: Ceilings) -> Rig {
         hub: sender,
     };
     Rig {
-        cluster: Cluster::remote(connect, ceilings, ear),
+        cluster: Cluster::remote(connect, ceilings, ear, None),
         hub,
         status: ClusterStatus::default(),
     }

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use model::{Hostname, Labels, Locality, NetworkId, Protocol};
+use serde::{Deserialize, Serialize};
 
 use super::read::{Fault, Field};
 use super::{ExportTo, Key};
 
 /// What is kept of a ServiceEntry.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServiceEntryFact {
     /// Which one.
     pub key: Key,
@@ -31,7 +32,7 @@ pub struct ServiceEntryFact {
 }
 
 /// Where a ServiceEntry's endpoints come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Resolution {
     /// The address that the client dials: nothing that we could know.
     None,
@@ -42,7 +43,7 @@ pub enum Resolution {
 }
 
 /// One port of a ServiceEntry.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryPort {
     /// What stands in the server name.
     pub number: u16,
@@ -55,7 +56,7 @@ pub struct EntryPort {
 }
 
 /// One endpoint of a ServiceEntry.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EntryEndpoint {
     /// Where it is.
     pub address: EntryAddress,
@@ -74,7 +75,7 @@ pub struct EntryEndpoint {
 }
 
 /// Where an endpoint of a ServiceEntry is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EntryAddress {
     /// An address.
     Ip(IpAddr),

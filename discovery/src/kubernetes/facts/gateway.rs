@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use model::Labels;
+use serde::{Deserialize, Serialize};
 
 use super::Key;
 use super::read::{Fault, Field};
 
 /// What is kept of a Gateway.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GatewayFact {
     /// Which one.
     pub key: Key,
@@ -19,7 +20,7 @@ pub struct GatewayFact {
 }
 
 /// One server of a Gateway.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
     /// How TLS passes.
     pub mode: ServerMode,
@@ -30,7 +31,7 @@ pub struct Server {
 }
 
 /// How TLS passes through a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ServerMode {
     /// `AUTO_PASSTHROUGH`: by mesh names.
     Auto,

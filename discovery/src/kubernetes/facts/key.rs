@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::{Deserialize, Serialize};
 
 /// The kinds that are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// `v1` Service.
     Service,
@@ -61,7 +62,7 @@ impl fmt::Display for Kind {
 }
 
 /// What an object is called among those of its kind and cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key {
     /// Empty for what stands in no namespace.
     pub namespace: Arc<str>,
@@ -100,7 +101,7 @@ impl fmt::Display for Key {
 }
 
 /// Who may see a resource: Istio's `exportTo`. Empty: everyone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportTo(pub Vec<Arc<str>>);
 
 impl ExportTo {

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use model::{Labels, Locality, NetworkId, TrafficDistribution};
+use serde::{Deserialize, Serialize};
 
 use super::Key;
 use super::pod::labels;
 use super::service::{TRAFFIC_DISTRIBUTION, traffic_distribution};
 
 /// What is kept of a Node.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeFact {
     /// Which one; its namespace is empty.
     pub key: Key,
@@ -25,7 +26,7 @@ pub struct NodeFact {
 }
 
 /// What a NodePort gateway needs to know of a Node.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeDetails {
     /// All its labels.
     pub labels: Labels,
@@ -34,7 +35,7 @@ pub struct NodeDetails {
 }
 
 /// What is kept of a Namespace.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NamespaceFact {
     /// Which one; its own namespace is empty.
     pub key: Key,

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use model::Labels;
+use serde::{Deserialize, Serialize};
 
 use super::Key;
 
 /// What is kept of a Pod.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PodFact {
     /// Which one.
     pub key: Key,

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use model::Labels;
+use serde::{Deserialize, Serialize};
 
 use super::read::{Fault, Field};
 use super::{ExportTo, Key, TrafficPolicy, traffic};
 
 /// What is kept of a DestinationRule.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DestinationRuleFact {
     /// Which one.
     pub key: Key,
@@ -28,7 +29,7 @@ pub struct DestinationRuleFact {
 }
 
 /// A subset of a DestinationRule.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SubsetFact {
     /// What stands in the server name.
     pub name: Arc<str>,

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use model::{Hostname, Labels, NetworkId, Port, Protocol, TrafficDistribution};
+use serde::{Deserialize, Serialize};
 
 use super::read::Fault;
 use super::{ExportTo, Key};
@@ -31,7 +32,7 @@ pub(super) const TRAFFIC_DISTRIBUTION: &str = "networking.istio.io/traffic-distr
 const DEFAULT_GATEWAY_PORT: u16 = 15443;
 
 /// What is kept of a Service.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServiceFact {
     /// Which one.
     pub key: Key,
@@ -52,7 +53,7 @@ pub struct ServiceFact {
 }
 
 /// An address family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Family {
     /// IPv4.
     V4,
@@ -61,7 +62,7 @@ pub enum Family {
 }
 
 /// A Service as the gateway of a network.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceGateway {
     /// The network it leads to.
     pub network: NetworkId,
@@ -72,7 +73,7 @@ pub struct ServiceGateway {
 }
 
 /// How a gateway Service is reached.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GatewayService {
     /// Addresses: of the load balancer, and external ones.
     pub ips: Vec<IpAddr>,

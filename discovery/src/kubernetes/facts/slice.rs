@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use model::{Health, PortMap, Protocol};
+use serde::{Deserialize, Serialize};
 
 use super::Key;
 use super::read::Fault;
@@ -18,7 +19,7 @@ const SERVICE: &str = "kubernetes.io/service-name";
 const COPIED: &str = "multicluster.kubernetes.io/service-name";
 
 /// What is kept of an EndpointSlice.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SliceFact {
     /// Which one.
     pub key: Key,
@@ -34,7 +35,7 @@ pub struct SliceFact {
 }
 
 /// One endpoint of a slice.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SliceEndpoint {
     /// Its first address; consumers are told to use only that (`discovery.k8s.io/v1`, Endpoint.addresses).
     pub address: IpAddr,

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Distribute, Failover, LoadBalancer, OutlierDetection};
+use serde::{Deserialize, Serialize};
 
 use super::read::{Fault, Field};
 
 /// What a DestinationRule or one of its subsets says.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrafficPolicy {
     /// For all ports.
     pub settings: TrafficSettings,
@@ -20,7 +21,7 @@ pub struct TrafficPolicy {
 }
 
 /// What stands at one level; `None`: nothing is said, so another level may.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrafficSettings {
     /// From `loadBalancer`.
     pub load_balancer: Option<LoadBalancerSettings>,
@@ -33,7 +34,7 @@ pub struct TrafficSettings {
 }
 
 /// `loadBalancer`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LoadBalancerSettings {
     /// How an endpoint is chosen.
     pub kind: LoadBalancer,
@@ -44,7 +45,7 @@ pub struct LoadBalancerSettings {
 }
 
 /// `localityLbSetting`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalitySetting {
     /// `enabled: false`.
     pub disabled: bool,
@@ -57,7 +58,7 @@ pub struct LocalitySetting {
 }
 
 /// `connectionPool.tcp`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectionPool {
     /// `maxConnections`.
     pub max_connections: Option<u32>,

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::{Deserialize, Serialize};
 
 use super::read::{Fault, Field};
 use super::{ExportTo, Key, rule};
 
 /// What is kept of a VirtualService.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VirtualServiceFact {
     /// Which one.
     pub key: Key,
@@ -25,7 +26,7 @@ pub struct VirtualServiceFact {
 }
 
 /// One route: any of its matches leads to its targets.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TlsRoute {
     /// What leads here.
     pub matches: Vec<TlsMatch>,
@@ -34,7 +35,7 @@ pub struct TlsRoute {
 }
 
 /// One match of a route.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TlsMatch {
     /// Server names: exact, `*.suffix` or `*`; in lower case.
     pub names: Vec<Arc<str>>,
@@ -45,7 +46,7 @@ pub struct TlsMatch {
 }
 
 /// One target of a route.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteTarget {
     /// A host, or a short name of its own namespace; in lower case.
     pub host: Arc<str>,

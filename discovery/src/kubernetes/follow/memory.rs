@@ -27,8 +27,8 @@ pub struct Counts {
 }
 
 /// The objects of a kind.
-#[derive(Debug, Default)]
-pub(super) struct Memory {
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
     known: HashMap<u64, Weight>,
     mass: usize,
     /// The version it stands for; versions are numbers that grow (Kubernetes 1.35 says so, servers did so before).
@@ -43,6 +43,15 @@ impl Memory {
             memory.insert(name, weigh(fact));
         }
         memory.at(version);
+        memory
+    }
+
+    /// What was known before the first list, of no known version.
+    pub(crate) fn before(known: impl IntoIterator<Item = (Name, Weight)>) -> Self {
+        let mut memory = Self::default();
+        for (name, weight) in known {
+            memory.insert(&name, weight);
+        }
         memory
     }
 
@@ -63,7 +72,7 @@ impl Memory {
         self.version = version.parse().ok();
     }
 
-    pub(super) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         Counts {
             objects: self.known.len(),
             mass: self.mass,

@@ -1,4 +1,5 @@
-//! Whether enough is known to serve. Once it is, it stays so: what is known is kept whatever happens to the API servers.
+//! Whether enough is known to serve, and who is waited for until then. Once it is, it stays so: what is known is kept whatever
+//! happens to the API servers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,12 +12,24 @@ use crate::kubernetes::status::{State, Status};
 /// How long a remote cluster, and the Secrets of a namespace, are waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long the first addresses of gateways that are given by name are waited for.
+const NAMES: Duration = Duration::from_secs(5);
+
 /// Who is waited for, since when.
 #[derive(Debug)]
 pub(super) struct Ready {
     began: Instant,
     since: BTreeMap<ClusterId, Instant>,
     was: bool,
+}
+
+/// What is not done yet of what is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Undone {
+    /// Whether something is not published.
+    pub(super) unpublished: bool,
+    /// Whether a gateway's name has no address.
+    pub(super) unresolved: bool,
 }
 
 impl Ready {
@@ -38,28 +51,49 @@ impl Ready {
         self.since.remove(cluster);
     }
 
-    /// Our own cluster must have synced; the Secrets of each namespace, and each remote cluster, must have been read, have
-    /// failed for good, or have had 30 s.
-    pub(super) fn look(&mut self, own: &ClusterId, status: &Status, now: Instant) -> bool {
+    /// Who is waited for; nobody any more once it was nobody. Our own cluster must have been read, from its API or from disk;
+    /// each remote one too, or be refused, or have had 30 s. So must the Secrets of each namespace, unless our own cluster was
+    /// read from disk, for then those that they named were too.
+    pub(super) fn look(
+        &mut self,
+        own: &ClusterId,
+        status: &Status,
+        undone: Undone,
+        now: Instant,
+    ) -> Vec<String> {
         if self.was {
-            return true;
+            return Vec::new();
         }
-        let synced = |id: &ClusterId| {
+        let mut waiting = Vec::new();
+        let known = |id: &ClusterId| {
             let cluster = status.clusters.get(id);
-            cluster.is_some_and(|cluster| cluster.synced_at.is_some())
+            cluster.is_some_and(|cluster| cluster.synced_at.is_some() || cluster.loaded)
         };
-        let refused = |id: &ClusterId| {
+        if !known(own) {
+            waiting.push(format!("our own cluster {own}"));
+        }
+        let loaded = status.clusters.get(own).is_some_and(|own| own.loaded);
+        for (namespace, secrets) in &status.secrets {
+            let failed = secrets.last_error.is_some() || now - self.began >= PATIENCE;
+            if !(secrets.read || failed || loaded) {
+                waiting.push(format!("remote Secrets of namespace {namespace}"));
+            }
+        }
+        for (id, since) in self.since.iter().filter(|(id, _)| *id != own) {
             let cluster = status.clusters.get(id);
-            cluster.is_some_and(|cluster| cluster.state == State::Refused)
-        };
-        let mut remotes = self.since.iter().filter(|(id, _)| *id != own);
-        let mut secrets = status.secrets.values();
-        self.was = synced(own)
-            && secrets.all(|secrets| {
-                secrets.read || secrets.last_error.is_some() || now - self.began >= PATIENCE
-            })
-            && remotes.all(|(id, since)| synced(id) || refused(id) || now - *since >= PATIENCE);
-        self.was
+            let refused = cluster.is_some_and(|cluster| cluster.state == State::Refused);
+            if !(known(id) || refused || now - *since >= PATIENCE) {
+                waiting.push(format!("cluster {id}"));
+            }
+        }
+        if undone.unpublished {
+            waiting.push("the snapshot of what is known".into());
+        }
+        if undone.unresolved && now - self.began < NAMES {
+            waiting.push("addresses of gateways' names".into());
+        }
+        self.was = waiting.is_empty();
+        waiting
     }
 }
 
@@ -68,47 +102,101 @@ mod tests {
     use super::*;
     use crate::kubernetes::status::{ClusterStatus, SecretsStatus};
 
+    struct Rig {
+        ready: Ready,
+        status: Status,
+        begin: Instant,
+    }
+
+    impl Rig {
+        /// Waits for our own cluster, and for Secrets in a namespace.
+        fn new() -> Self {
+            let begin = Instant::now();
+            let mut ready = Ready::new(begin);
+            ready.expect(&"ap".into(), begin);
+            let mut status = Status::default();
+            let secrets = SecretsStatus::default();
+            status.secrets.insert("istio-system".into(), secrets);
+            Self {
+                ready,
+                status,
+                begin,
+            }
+        }
+
+        fn waiting(&mut self, seconds: u64, undone: Undone) -> Vec<String> {
+            let now = self.begin + Duration::from_secs(seconds);
+            self.ready.look(&"ap".into(), &self.status, undone, now)
+        }
+
+        fn at(&mut self, seconds: u64) -> Vec<String> {
+            self.waiting(seconds, Undone::default())
+        }
+
+        fn set(&mut self, cluster: &str, change: impl Fn(&mut ClusterStatus)) {
+            change(self.status.clusters.entry(cluster.into()).or_default());
+        }
+
+        fn read_secrets(&mut self) {
+            for secrets in self.status.secrets.values_mut() {
+                secrets.read = true;
+            }
+        }
+    }
+
     #[test]
     fn it_waits_for_its_own_cluster_and_a_while_for_the_others() {
-        let begin = Instant::now();
-        let at = |seconds| begin + Duration::from_secs(seconds);
-        let own = ClusterId::from("ap");
-        let mut ready = Ready::new(begin);
-        let mut status = Status::default();
-        status
-            .secrets
-            .insert("istio-system".into(), SecretsStatus::default());
-        ready.expect(&own, begin);
-        assert!(!ready.look(&own, &status, at(60)), "the own cluster");
+        let mut rig = Rig::new();
+        assert_eq!(rig.at(60), ["our own cluster ap"], "for ever");
+        rig.set("ap", |own| own.synced_at = Some(1));
+        assert_eq!(rig.at(29), ["remote Secrets of namespace istio-system"]);
+        rig.read_secrets();
+        let five = rig.begin + Duration::from_secs(5);
+        rig.ready.expect(&"eu".into(), five);
+        rig.ready.expect(&"us".into(), five);
+        rig.set("us", |us| us.synced_at = Some(1));
+        assert_eq!(rig.at(34), ["cluster eu"]);
+        assert!(rig.at(35).is_empty(), "it had 30 s");
+        rig.status.clusters.clear();
+        assert!(rig.at(36).is_empty(), "once ready, always");
+    }
 
-        let synced = ClusterStatus {
-            synced_at: Some(1),
-            ..ClusterStatus::default()
+    #[test]
+    fn a_remote_cluster_that_is_refused_or_loaded_is_not_waited_for() {
+        for loaded in [false, true] {
+            let mut rig = Rig::new();
+            rig.read_secrets();
+            rig.set("ap", |own| own.synced_at = Some(1));
+            rig.ready.expect(&"eu".into(), rig.begin);
+            assert_eq!(rig.at(1), ["cluster eu"]);
+            rig.set("eu", |eu| {
+                eu.loaded = loaded;
+                if !loaded {
+                    eu.state = State::Refused;
+                }
+            });
+            assert!(rig.at(1).is_empty(), "loaded: {loaded}");
+        }
+    }
+
+    #[test]
+    fn what_was_read_from_disk_needs_no_api_server() {
+        let mut rig = Rig::new();
+        rig.set("ap", |own| own.loaded = true);
+        let unpublished = Undone {
+            unpublished: true,
+            unresolved: true,
         };
-        status.clusters.insert(own.clone(), synced.clone());
-        assert!(!ready.look(&own, &status, at(29)), "the Secrets");
-        status
-            .secrets
-            .entry("istio-system".into())
-            .or_default()
-            .read = true;
-        ready.expect(&"eu".into(), at(5));
-        ready.expect(&"us".into(), at(5));
-        status.clusters.insert("us".into(), synced);
-        assert!(!ready.look(&own, &status, at(34)), "a remote cluster");
-        let mut other = Ready {
-            began: begin,
-            since: ready.since.clone(),
-            was: false,
+        let all = [
+            "the snapshot of what is known",
+            "addresses of gateways' names",
+        ];
+        assert_eq!(rig.waiting(0, unpublished), all);
+        let unresolved = Undone {
+            unpublished: false,
+            unresolved: true,
         };
-        assert!(ready.look(&own, &status, at(35)), "it had 30 s");
-        let refused = ClusterStatus {
-            state: State::Refused,
-            ..ClusterStatus::default()
-        };
-        status.clusters.insert("eu".into(), refused);
-        assert!(other.look(&own, &status, at(6)), "it will not come");
-        status.clusters.clear();
-        assert!(other.look(&own, &status, at(7)), "once ready, always");
+        assert_eq!(rig.waiting(4, unresolved), all[1..]);
+        assert!(rig.waiting(5, unresolved).is_empty(), "they had 5 s");
     }
 }

@@ -1,12 +1,15 @@
 //! Discovery as a whole against API servers in process: from objects and Secrets to snapshots and status.
 
+mod disk;
+
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use model::NetworkId;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::kubernetes::client::ClientError;
+use crate::kubernetes::client::{ClientError, Credential};
 use crate::kubernetes::secret::Secret;
 use crate::kubernetes::settings::Given;
 use crate::kubernetes::source::{Source, start_with};
@@ -31,7 +34,11 @@ struct Rig {
 
 impl Rig {
     async fn start(own: Fake) -> Self {
-        let servers = Servers::default();
+        Self::start_from(own, Servers::default(), None).await
+    }
+
+    /// The same with servers that are there already, and a folder to keep what is known in.
+    async fn start_from(own: Fake, servers: Servers, disk: Option<PathBuf>) -> Self {
         let known = servers.clone();
         let connect: Connect = Arc::new(move |access| {
             let known = known.lock().expect("not poisoned");
@@ -51,6 +58,7 @@ impl Rig {
                 workload: "gateway".into(),
             },
             secret_namespaces: vec!["istio-system".into(), "elsewhere".into()],
+            disk,
             ..Settings::default()
         };
         let home = Home {
@@ -58,6 +66,7 @@ impl Rig {
             namespace: "default".into(),
             server: "https://ap".into(),
             authority: None,
+            credential: Credential::default(),
         };
         let source = start_with(home, settings, connect)
             .await

@@ -62,6 +62,10 @@ impl ClusterFacts {
         self.pods.get(key)
     }
 
+    pub(super) fn pods(&self) -> impl Iterator<Item = (&Key, &Arc<Traits>)> {
+        self.pods.iter()
+    }
+
     pub(super) fn node(&self, name: &str) -> Option<&NodeFact> {
         self.nodes.get(name)
     }
@@ -72,6 +76,10 @@ impl ClusterFacts {
 
     pub(super) fn namespace(&self, name: &str) -> Option<&NamespaceFact> {
         self.namespaces.get(name)
+    }
+
+    pub(super) fn namespaces(&self) -> impl Iterator<Item = &NamespaceFact> {
+        self.namespaces.values()
     }
 
     /// Networks that Pods of this cluster name, with their number.

@@ -4,6 +4,7 @@ mod endpoints;
 mod entries;
 mod exposure;
 mod findings;
+mod kept;
 mod networks;
 mod passthrough;
 mod policy;

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::kubernetes::client::Credential;
 use crate::kubernetes::testing::{Fake, Reply};
 
 /// "-----BEGIN X-----\n" in base64.
@@ -45,6 +46,7 @@ fn home(fake: &Fake) -> Home {
         namespace: "default".into(),
         server: "https://203.0.113.1:6443/".into(),
         authority: None,
+        credential: Credential::default(),
     }
 }
 

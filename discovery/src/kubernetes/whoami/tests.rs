@@ -1,5 +1,7 @@
 //! Who we are: where each value is found, in order, and what is said of one that is not.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use super::*;
@@ -48,7 +50,9 @@ fn in_pod() -> Settings {
 }
 
 async fn ask(fake: &Fake, settings: &Settings) -> Result<WhoAmI, WhoAmIError> {
-    find(&fake.api(), settings, "default").await
+    find(&fake.api(), settings, "default")
+        .await
+        .map(|(me, _)| me)
 }
 
 #[tokio::test]
@@ -188,4 +192,37 @@ async fn what_is_missing_is_named_with_its_setting() {
         matches!(fault, WhoAmIError::Api(_)),
         "to be asked again: {fault}"
     );
+}
+
+#[tokio::test]
+async fn what_was_answered_is_decided_again_without_asking() {
+    let found = find(&fake().api(), &in_pod(), "default").await;
+    let (me, answers) = found.expect("all is known");
+    let json = serde_json::to_vec(&answers).expect("JSON");
+    let kept: Answers = serde_json::from_slice(&json).expect("the same");
+    assert_eq!(kept.decide(&in_pod(), "default"), Ok(me.clone()));
+    let settings = Settings {
+        me: Given {
+            cluster: "c".into(),
+            ..Given::default()
+        },
+        ..in_pod()
+    };
+    let now = kept.decide(&settings, "default").expect("all is known");
+    assert_eq!(now.cluster, known("c".into(), "configuration"));
+    assert_eq!(now.network, me.network);
+
+    let other = kept.of_another_pod().decide(&in_pod(), "default");
+    let other = other.expect("all is known");
+    assert_eq!(
+        other.locality.value.to_string(),
+        "r",
+        "its zone is not known"
+    );
+    assert_eq!((other.node.as_str(), &other.labels), ("", &me.labels));
+
+    let asked = find(&fake().api(), &settings, "default").await;
+    let (_, fewer) = asked.expect("all is known");
+    let unknown = fewer.decide(&in_pod(), "default").expect_err("not asked");
+    assert!(unknown.to_string().contains("not asked for"), "{unknown}");
 }

@@ -82,6 +82,17 @@ fn table(status: &Value, now: i64) -> String {
             notes.push_str(&format!("{id}: {pending}\n"));
         }
     }
+    if let Some(unsure) = status["meUnsure"].as_str() {
+        notes.push_str(&format!("{unsure}\n"));
+    }
+    let disk = &status["disk"];
+    if let Some(error) = disk["lastError"].as_str() {
+        notes.push_str(&format!("not kept for the next start: {error}\n"));
+    }
+    for ignored in disk["ignored"].as_array().into_iter().flatten() {
+        let word = |key: &str| ignored[key].as_str().unwrap_or_default();
+        notes.push_str(&format!("{} was not used: {}\n", word("file"), word("why")));
+    }
     for (namespace, secrets) in status["secrets"].as_object().into_iter().flatten() {
         if let Some(error) = secrets["lastError"].as_str() {
             notes.push_str(&format!("Secrets of namespace {namespace}: {error}\n"));
@@ -140,6 +151,8 @@ mod tests {
             "secrets": {"elsewhere": {"lastError": "there is no such namespace"}},
             "shadowed": [{"id": "eu", "secret": {"namespace": "b", "name": "t"}, "owner": {"namespace": "a", "name": "s"}}],
             "findings": [{"message": "network n9 has no gateway"}],
+            "meUnsure": "read from disk",
+            "disk": {"lastError": "it is full", "ignored": [{"file": "/f", "why": "it is damaged"}]},
         });
         let expected = "\
 CLUSTER  STATE   AGE  OBJECTS  ENDPOINTS  CREDENTIAL  SECRET
@@ -148,6 +161,9 @@ eu       stale   15m  0        12         24h left    istio-system/s
 
 eu: for 5m: Service: refused
 eu: a newer one
+read from disk
+not kept for the next start: it is full
+/f was not used: it is damaged
 Secrets of namespace elsewhere: there is no such namespace
 eu: Secret b/t is not used, as a/s came first
 network n9 has no gateway

@@ -21,7 +21,13 @@ pub struct Kubernetes {
     pub kubeconfig: Option<PathBuf>,
     /// A context of that kubeconfig; by default its current one.
     pub context: Option<String>,
+    /// The folder where what is known of each cluster is kept for the next start, relative to the file that names it;
+    /// without one `/var/lib/causeway` where that is a folder. Empty: it is not kept.
+    pub snapshot: Option<PathBuf>,
 }
+
+/// Where what is known is kept, if somebody has made this folder: a volume of the Pod, say.
+const FOLDER: &str = "/var/lib/causeway";
 
 /// How other clusters are found, and what is believed of them. Only of use with `source.kubernetes`.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -149,6 +155,10 @@ impl Gateway {
                 objects: discovery.ceilings.objects,
                 endpoints: discovery.ceilings.endpoints,
                 list_bytes: discovery.ceilings.list_bytes,
+            },
+            disk: match &kubernetes.snapshot {
+                Some(path) => (!path.as_os_str().is_empty()).then(|| path.clone()),
+                None => Some(PathBuf::from(FOLDER)).filter(|path| path.is_dir()),
             },
             rules: Rules {
                 mtls: match discovery.mtls {

@@ -48,9 +48,16 @@ pub fn load(file: Option<&Path>, overrides: &[Override]) -> Result<Gateway, Conf
         if let Some(source) = &mut gateway.source.file {
             *source = folder.join(&*source);
         }
-        let kubernetes = gateway.source.kubernetes.as_mut();
-        if let Some(kubeconfig) = kubernetes.and_then(|source| source.kubeconfig.as_mut()) {
-            *kubeconfig = folder.join(&*kubeconfig);
+        if let Some(source) = &mut gateway.source.kubernetes {
+            if let Some(kubeconfig) = &mut source.kubeconfig {
+                *kubeconfig = folder.join(&*kubeconfig);
+            }
+            // Empty, it is off.
+            if let Some(snapshot) = &mut source.snapshot
+                && !snapshot.as_os_str().is_empty()
+            {
+                *snapshot = folder.join(&*snapshot);
+            }
         }
         if !gateway.access_log.is_standard_output() {
             gateway.access_log.path = folder.join(&gateway.access_log.path);

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use model::{ClusterId, Health, NetworkId, Origin, Snapshot};
 use parking_lot::Mutex;
@@ -24,7 +23,6 @@ pub(crate) struct EndpointCounts(Mutex<Option<Counted>>);
 #[derive(Debug)]
 struct Counted {
     snapshot: Arc<Snapshot>,
-    first_seen: Instant,
     places: Arc<Places>,
 }
 
@@ -36,7 +34,7 @@ type Places = BTreeMap<(ClusterId, NetworkId), Counts>;
 /// When a name is taken, which is a defect.
 pub(super) fn register(registry: &Registry, state: &State) -> prometheus::Result<()> {
     let snapshot = state.source.snapshots().borrow().clone();
-    let (places, age) = state.endpoint_counts.of(&snapshot);
+    let places = state.endpoint_counts.of(&snapshot);
     let endpoints = places.iter().flat_map(|((cluster, network), counts)| {
         STATES.iter().zip(counts).map(move |(state, count)| {
             let labels = [
@@ -80,8 +78,8 @@ pub(super) fn register(registry: &Registry, state: &State) -> prometheus::Result
         ),
         (
             "causeway_snapshot_age_seconds",
-            "Time since a scrape first saw the present version.",
-            age,
+            "Time since the latest snapshot was published.",
+            state.source.age().as_secs_f64(),
         ),
     ] {
         gauge(registry, name, help, &[], [([], value)])?;
@@ -90,22 +88,18 @@ pub(super) fn register(registry: &Registry, state: &State) -> prometheus::Result
 }
 
 impl EndpointCounts {
-    /// The counts of this snapshot by cluster and network, and for how long it has been known here, in seconds.
-    fn of(&self, snapshot: &Arc<Snapshot>) -> (Arc<Places>, f64) {
+    /// The counts of this snapshot by cluster and network.
+    fn of(&self, snapshot: &Arc<Snapshot>) -> Arc<Places> {
         let mut counted = self.0.lock();
         let same = |known: &&mut Counted| Arc::ptr_eq(&known.snapshot, snapshot);
         let known = match counted.as_mut().filter(same) {
             Some(known) => known,
             None => counted.insert(Counted {
                 snapshot: snapshot.clone(),
-                first_seen: Instant::now(),
                 places: Arc::new(count(snapshot)),
             }),
         };
-        (
-            known.places.clone(),
-            known.first_seen.elapsed().as_secs_f64(),
-        )
+        known.places.clone()
     }
 }
 

@@ -1,21 +1,24 @@
 //! Metrics of where snapshots come from.
 
 use discovery::file::FileStatus;
-use discovery::kubernetes::status::{State, Status, now};
+use discovery::kubernetes::status::{DiskStatus, State, Status, now};
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-use crate::source::Source;
+use crate::source::{Kind, Source};
 
 /// Registers those of the source that is in use.
 ///
 /// # Errors
 /// When a metric is registered twice, which is a defect.
 pub(super) fn register(registry: &Registry, source: &Source) -> prometheus::Result<()> {
-    match source {
-        Source::File(source) => file(registry, &source.status.borrow()),
-        Source::Kubernetes(source) => {
+    match &source.kind {
+        Kind::File(source) => file(registry, &source.status.borrow()),
+        Kind::Kubernetes(source) => {
             let status = source.status.borrow().clone();
             clusters(registry, &status)?;
+            if let Some(of) = &status.disk {
+                disk(registry, of)?;
+            }
             findings(registry, &status)
         }
     }
@@ -51,7 +54,7 @@ fn clusters(registry: &Registry, status: &Status) -> prometheus::Result<()> {
     )?;
     let silence = gauge(
         "causeway_cluster_silence_seconds",
-        "How old what is known of a cluster may be: since the kind that has been silent for longest was heard of.",
+        "How old what is known of a cluster may be, on disk or not: since the kind that has been silent for longest was heard of.",
         &["cluster"],
     )?;
     let endpoints = gauge(
@@ -101,6 +104,31 @@ fn clusters(registry: &Registry, status: &Status) -> prometheus::Result<()> {
         secrets.with_label_values(&[namespace]).set(fails);
     }
     registry.register(Box::new(secrets))
+}
+
+fn disk(registry: &Registry, status: &DiskStatus) -> prometheus::Result<()> {
+    let failing = IntGauge::new(
+        "causeway_cluster_disk_failing",
+        "1 while what is known cannot be kept on disk for the next start.",
+    )?;
+    failing.set(i64::from(status.last_error.is_some()));
+    let ignored = IntGauge::new(
+        "causeway_cluster_disk_ignored",
+        "Files on disk that were not used at the start.",
+    )?;
+    ignored.set(i64::try_from(status.ignored.len()).unwrap_or(i64::MAX));
+    for gauge in [failing, ignored] {
+        registry.register(Box::new(gauge))?;
+    }
+    if let Some(written_at) = status.written_at {
+        let written = IntGauge::new(
+            "causeway_cluster_disk_written_timestamp_seconds",
+            "When something was written to disk last.",
+        )?;
+        written.set(written_at);
+        registry.register(Box::new(written))?;
+    }
+    Ok(())
 }
 
 fn findings(registry: &Registry, status: &Status) -> prometheus::Result<()> {

@@ -229,6 +229,24 @@ proptest! {
         prop_assert_eq!(&found.passthrough, &expected.passthrough);
         prop_assert_eq!(&found.networks, &expected.networks);
         prop_assert_eq!(world.findings(), scratch.findings());
+
+        // From the disk.
+        let mut loaded = Stage::of(me(), rules(flat)).world;
+        for cluster in CLUSTERS {
+            let cluster = cluster.into();
+            let kept = serde_json::to_vec(&world.facts(&cluster)).expect("JSON");
+            let facts: Vec<Fact> = serde_json::from_slice(&kept).expect("the same");
+            if world.clusters.contains_key(&cluster) {
+                loaded.apply(&cluster, Change::Delete(Kind::Pod, Key::new("", "none")));
+            }
+            for fact in facts {
+                loaded.apply(&cluster, Change::Put(fact));
+            }
+        }
+        loaded.publish();
+        prop_assert_eq!(&loaded.snapshot.services, &expected.services);
+        prop_assert_eq!(&loaded.snapshot.passthrough, &expected.passthrough);
+        prop_assert_eq!(&loaded.snapshot.networks, &expected.networks);
     }
 }
 

@@ -1,0 +1,215 @@
+//! A gateway that starts anew: what it knew is on disk, and holds until each API server has been read.
+
+use super::*;
+use crate::kubernetes::status::DiskStatus;
+
+const BOTH: [&str; 2] = ["10.1.0.1", "10.3.0.1"];
+
+/// Our own cluster and eu, as a gateway knew them that has ended.
+struct Before {
+    own: Fake,
+    eu: Fake,
+    place: tempfile::TempDir,
+}
+
+impl Before {
+    async fn new() -> Self {
+        let (own, eu) = (own(), cluster("network3", "10.3.0.1"));
+        eu.put(SERVICES, gateway_of("network3", "203.0.113.3"));
+        own.put(
+            SECRETS,
+            secret("s", &[("eu", "https://eu", "very-secret-token")]),
+        );
+        let place = tempfile::tempdir().expect("a folder");
+        let before = Self { own, eu, place };
+        let mut rig = before.start().await;
+        rig.endpoints(&BOTH).await;
+        rig.state("ap", State::Synced).await;
+        rig.state("eu", State::Synced).await;
+        rig.source.save().await;
+        before
+    }
+
+    /// Another gateway.
+    async fn start(&self) -> Rig {
+        let known = BTreeMap::from([("https://eu".into(), self.eu.clone())]);
+        let servers = Arc::new(Mutex::new(known));
+        let disk = Some(self.place.path().join("below"));
+        Rig::start_from(self.own.clone(), servers, disk).await
+    }
+
+    fn set_down(&self, down: bool) {
+        self.own.set_down(down);
+        self.eu.set_down(down);
+    }
+}
+
+/// Follows every snapshot from the first that is not empty, and says at the end whether one of these was ever missing.
+fn watch_for_losses(rig: &Rig) -> tokio::task::JoinHandle<Vec<String>> {
+    let mut snapshots = rig.source.snapshots.clone();
+    tokio::spawn(async move {
+        let mut losses = Vec::new();
+        while snapshots.changed().await.is_ok() {
+            let known = endpoints(&snapshots.borrow_and_update());
+            if BOTH.iter().any(|it| !known.contains(&(*it).to_owned())) {
+                losses.push(format!("{known:?}"));
+            }
+        }
+        losses
+    })
+}
+
+fn disk_of(rig: &Rig) -> DiskStatus {
+    let status = rig.source.status.borrow();
+    status.disk.clone().expect("it keeps what it knows")
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_every_api_server_down_everything_is_served_from_disk() {
+    let before = Before::new().await;
+    before.set_down(true);
+    let mut rig = before.start().await;
+    let losses = watch_for_losses(&rig);
+    let status = rig.status(|status| status.ready).await;
+    assert_eq!(endpoints(&rig.source.snapshots.borrow()), BOTH);
+    for id in ["ap", "eu"] {
+        let cluster = &status.clusters[&ClusterId::from(id)];
+        assert_eq!(cluster.state, State::Loaded, "{id}");
+        assert!(cluster.loaded && cluster.heard_at.is_some());
+        assert_eq!((cluster.endpoints, cluster.synced_at), (1, None), "{id}");
+    }
+    let snapshot = rig.source.snapshots.borrow().clone();
+    assert!(snapshot.networks.contains_key(&NetworkId::from("network3")));
+    before.set_down(false);
+    let status = rig.state("eu", State::Synced).await;
+    assert!(!status.clusters[&ClusterId::from("eu")].loaded);
+    let status = rig.state("ap", State::Synced).await;
+    assert!(!status.clusters[&ClusterId::from("ap")].loaded);
+    before.eu.put(SLICES, slice("hello-2", "10.3.0.2"));
+    rig.endpoints(&["10.1.0.1", "10.3.0.1", "10.3.0.2"]).await;
+    drop(rig);
+    assert_eq!(losses.await.expect("it ends"), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_credential_is_on_disk() {
+    let before = Before::new().await;
+    let folder = std::fs::read_dir(before.place.path().join("below")).expect("a folder");
+    let mut files = 0;
+    for file in folder {
+        let text = std::fs::read_to_string(file.expect("a file").path()).expect("text");
+        assert!(!text.contains("very-secret"), "{text}");
+        files += 1;
+    }
+    assert_eq!(files, 3, "two clusters and ourselves");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_gone_meanwhile_goes_with_the_first_sync() {
+    let before = Before::new().await;
+    before.own.put(PODS, pod("hello-2"));
+    before.own.put(SLICES, slice("hello-2", "10.1.0.2"));
+    let mut rig = before.start().await;
+    rig.endpoints(&["10.1.0.1", "10.1.0.2", "10.3.0.1"]).await;
+    rig.source.save().await;
+    before.own.delete(SLICES, "default", "hello-1");
+    before.own.delete(SECRETS, "istio-system", "s");
+    drop(rig);
+    let begun = Instant::now();
+    let mut rig = before.start().await;
+    rig.endpoints(&["10.1.0.2"]).await;
+    // All Secrets and all slices of eu are gone: that is believed only the second time.
+    assert!(begun.elapsed() >= Duration::from_secs(5), "of paused time");
+    rig.status(|status| status.clusters.len() == 1).await;
+    rig.source.save().await;
+    drop(rig);
+    before.set_down(true);
+    let mut rig = before.start().await;
+    rig.endpoints(&["10.1.0.2"]).await;
+}
+
+/// Its control plane has lost its data, say, and the gateway's container was started anew.
+#[tokio::test(start_paused = true)]
+async fn another_cluster_in_place_of_ours_takes_nothing_away() {
+    let before = Before::new().await;
+    let stranger = Fake::default();
+    stranger.serve(
+        "/api/v1/namespaces/kube-system",
+        json!({"metadata": {"uid": "another"}}),
+    );
+    let before = Before {
+        own: stranger,
+        ..before
+    };
+    let mut rig = before.start().await;
+    rig.endpoints(&BOTH).await;
+    let losses = watch_for_losses(&rig);
+    let status = rig.state("ap", State::Frozen).await;
+    let error = status.clusters[&ClusterId::from("ap")].last_error.clone();
+    let error = error.expect("it says why").message;
+    assert!(
+        error.contains("another cluster") && error.contains("cluster-ap.json"),
+        "{error}"
+    );
+    rig.status(|status| {
+        let secrets = &status.secrets["istio-system"].last_error;
+        secrets
+            .as_ref()
+            .is_some_and(|it| it.contains("another cluster"))
+    })
+    .await;
+    assert!(rig.source.status.borrow().ready, "what is known is served");
+    drop(rig);
+    assert_eq!(losses.await.expect("it ends"), Vec::<String>::new());
+}
+
+/// Discovery of the API is late after a restart of the API server: the want of a kind is believed only the second time.
+#[tokio::test(start_paused = true)]
+async fn istios_kinds_that_are_not_found_at_once_are_kept() {
+    let before = Before::new().await;
+    let absent = Reply::Status(404, json!({}));
+    before.own.script("/apis/networking.istio.io", absent);
+    let mut rig = before.start().await;
+    let losses = watch_for_losses(&rig);
+    rig.state("ap", State::Synced).await;
+    assert_eq!(endpoints(&rig.source.snapshots.borrow()), BOTH);
+    drop(rig);
+    assert_eq!(losses.await.expect("it ends"), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_is_damaged_is_named_and_the_gateway_starts() {
+    let before = Before::new().await;
+    let file = before.place.path().join("below/cluster-eu.json");
+    let good = std::fs::read(&file).expect("it is there");
+    std::fs::write(&file, &good[..good.len() / 2]).expect("written");
+    before.set_down(true);
+    let mut rig = before.start().await;
+    rig.endpoints(&["10.1.0.1"]).await;
+    let ignored = disk_of(&rig).ignored;
+    assert_eq!(ignored.len(), 1);
+    assert!(ignored[0].file.ends_with("cluster-eu.json") && ignored[0].why.contains("damaged"));
+    rig.status(|status| status.ready).await;
+    before.set_down(false);
+    rig.endpoints(&BOTH).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_known_is_written_without_being_asked_for() {
+    let before = Before::new().await;
+    let mut rig = before.start().await;
+    rig.state("eu", State::Synced).await;
+    before.eu.put(SLICES, slice("hello-2", "10.3.0.2"));
+    rig.endpoints(&["10.1.0.1", "10.3.0.1", "10.3.0.2"]).await;
+    let file = before.place.path().join("below/cluster-eu.json");
+    let has_it = || std::fs::read_to_string(&file).is_ok_and(|text| text.contains("10.3.0.2"));
+    let begun = Instant::now();
+    while !has_it() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(3600),
+            "of paused time"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(disk_of(&rig).last_error.is_none());
+}
