@@ -1,8 +1,10 @@
 //! The arguments of each command, and what they become. Nothing here measures.
 
 pub(crate) mod backend;
+pub(crate) mod compare;
 pub(crate) mod load;
 mod measured;
+pub(crate) mod memory;
 pub(crate) mod syscalls;
 
 use std::path::{Path, PathBuf};

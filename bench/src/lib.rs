@@ -2,8 +2,11 @@
 //! this one.
 
 pub mod backend;
+pub mod compare;
 pub mod cores;
 pub mod load;
+pub mod machine;
+pub mod memory;
 pub mod namespace;
 pub mod peers;
 mod process;

@@ -15,15 +15,19 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Compare(cli::compare::Compare),
     Load(cli::load::Load),
     Backend(cli::backend::Backend),
+    Memory(cli::memory::Memory),
     Syscalls(cli::syscalls::Syscalls),
 }
 
 fn main() -> Result<()> {
     match Cli::parse().command {
+        Command::Compare(compare) => compare.run(),
         Command::Load(load) => load.run(),
         Command::Backend(backend) => backend.run(),
+        Command::Memory(memory) => memory.run(),
         Command::Syscalls(syscalls) => syscalls.run(),
     }
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 
-pub use self::causeway::build;
+pub use self::causeway::{build, workspace};
 use crate::cores::Cores;
 use crate::process::{self, Cpu, Ended};
 
@@ -32,7 +32,7 @@ pub enum Peer {
     Haproxy,
     /// The same with splicing forced and pipes of 1 MiB: its best for bulk, dearer for small round trips.
     HaproxySplice,
-    /// With its defaults and one worker.
+    /// With its defaults, one worker, and half-close as the others have it.
     Nginx,
     /// With its defaults and one worker.
     Envoy,

@@ -61,17 +61,28 @@ impl Cpu {
 /// # Errors
 /// When the process is gone.
 pub(crate) fn cpu(process: u32) -> Result<Cpu> {
-    let tick = Duration::from_secs(1) / u32::try_from(clock_ticks_per_second())?;
     let mut total = Cpu::default();
     for process in family(process) {
-        let stat = stat(process)?;
-        let ticks = |index| {
-            field(&stat, index).with_context(|| format!("/proc/{process}/stat is cut short"))
-        };
-        total.user += tick * ticks(USER)?;
-        total.system += tick * ticks(SYSTEM)?;
+        let one = cpu_of(process)?;
+        total.user += one.user;
+        total.system += one.system;
     }
     Ok(total)
+}
+
+/// The same without its children.
+///
+/// # Errors
+/// When the process is gone.
+pub(crate) fn cpu_of(process: u32) -> Result<Cpu> {
+    let tick = Duration::from_secs(1) / u32::try_from(clock_ticks_per_second())?;
+    let stat = stat(process)?;
+    let ticks =
+        |index| field(&stat, index).with_context(|| format!("/proc/{process}/stat is cut short"));
+    Ok(Cpu {
+        user: tick * ticks(USER)?,
+        system: tick * ticks(SYSTEM)?,
+    })
 }
 
 /// Memory of a process and its children, in bytes: what they share is divided among those that share it (PSS).

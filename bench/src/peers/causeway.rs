@@ -12,8 +12,9 @@ use super::{Route, Setup, said};
 /// The profile of the binaries that are shipped.
 const PROFILE: &str = "dist";
 
-/// The workspace.
-pub(crate) fn workspace() -> PathBuf {
+/// The workspace's folder.
+#[must_use]
+pub fn workspace() -> PathBuf {
     // The folder that bench itself was built from; it is run where it was built.
     let bench = Path::new(env!("CARGO_MANIFEST_DIR"));
     bench.parent().unwrap_or(bench).to_path_buf()

@@ -1,4 +1,5 @@
-//! nginx as it is measured: the stream module with `ssl_preread`, one worker, its defaults.
+//! nginx as it is measured: the stream module with `ssl_preread`, one worker, its defaults but for half-close, without which it
+//! loses what an endpoint sends after its client is done.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -49,7 +50,7 @@ pub(super) fn setup(folder: &Path, address: SocketAddr, routes: &[Route]) -> Set
          \x20 map_hash_max_size {size};\n\
          \x20 map $ssl_preread_server_name $route {{\n{names}  }}\n\
          {upstreams}\
-         \x20 server {{\n    listen {address} backlog=4096;\n    ssl_preread on;\n    proxy_pass $route;\n  }}\n}}\n"
+         \x20 server {{\n    listen {address} backlog=4096;\n    ssl_preread on;\n    proxy_half_close on;\n    proxy_pass $route;\n  }}\n}}\n"
     );
     Setup {
         files: vec![("nginx.conf", config)],

@@ -1,0 +1,163 @@
+//! Causeway beside its peers, in the same minutes, with the same routes, load and endpoints. It must not compare what was not
+//! measured in the same run, nor a figure that has failures in it.
+
+mod chart;
+mod report;
+mod targets;
+mod workload;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use sidecar::SIDECAR_ALPN;
+
+use crate::backend::{Backend, Manner, Serving};
+use crate::cores::Cores;
+use crate::load::Opening;
+use crate::machine::Machine;
+use crate::namespace;
+use crate::peers::{Found, Peer, Route, Running};
+
+use self::report::Report;
+pub use self::workload::Workload;
+use self::workload::{Aim, Sample};
+
+/// Endpoints of a route: addresses of the one process that serves it.
+const ENDPOINTS: u8 = 4;
+/// How far the threads of bulk endpoints step back, so that on a shared core round trips are measured, not their queue.
+pub(crate) const BULK_STEPS_BACK: i32 = 10;
+
+/// How much is measured.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Rounds; each has every workload for every proxy.
+    pub rounds: usize,
+    /// How long one measurement takes.
+    pub time: Duration,
+    /// Which workloads.
+    pub workloads: Vec<Workload>,
+}
+
+/// What was measured: for each workload and subject, one sample for each round; none where it failed.
+pub(crate) type Samples = BTreeMap<(Workload, Subject), Vec<Option<Sample>>>;
+
+/// A proxy, or none: the load straight at the endpoints, for what the generator itself can do.
+pub(crate) type Subject = Option<Peer>;
+
+/// Measures all of it, prints the table, and writes `compare.json` and a chart for each workload into `folder`.
+///
+/// # Errors
+/// When a proxy does not start, or a file cannot be written. A measurement that fails is said and left out.
+pub fn run(settings: &Settings, found: &[Found], cores: &Cores, folder: &Path) -> Result<()> {
+    let endpoints = Endpoints::start()?;
+    let routes: Vec<Route> = endpoints
+        .each
+        .iter()
+        .map(|(_, _, route)| route.clone())
+        .collect();
+    let running = found
+        .iter()
+        .map(|found| found.start(&routes, cores))
+        .collect::<Result<Vec<Running>>>()?;
+    let mut samples = Samples::new();
+    for round in 0..settings.rounds {
+        for workload in &settings.workloads {
+            let mut subjects: Vec<Option<&Running>> = running.iter().map(Some).collect();
+            subjects.push(None);
+            // Whoever comes first in one round comes last in the next, so that a drift favours nobody.
+            let first = round % subjects.len();
+            subjects.rotate_left(first);
+            for running in subjects {
+                let subject = running.map(|running| running.peer);
+                let aim = endpoints.aim(*workload, running)?;
+                let sample = workload.measure(&aim, settings.time);
+                let said = match &sample {
+                    Ok(sample) => workload.say(sample),
+                    Err(error) => format!("left out: {error:#}"),
+                };
+                let (round, of) = (round + 1, settings.rounds);
+                let (workload_name, name) = (workload.name(), name(subject));
+                eprintln!("round {round}/{of}  {workload_name:<18} {name:<15} {said}");
+                let all = samples.entry((*workload, subject)).or_default();
+                all.push(sample.ok());
+            }
+        }
+    }
+    let report = Report {
+        machine: Machine::here(),
+        settings,
+        found,
+        samples: &samples,
+    };
+    report.print();
+    fs::create_dir_all(folder)?;
+    let file = folder.join("compare.json");
+    fs::write(&file, format!("{:#}\n", report.json()))
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    for workload in &settings.workloads {
+        let file = folder.join(format!("{}.svg", workload.name()));
+        fs::write(&file, chart::svg(&report, *workload))
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    println!(
+        "\nwritten: compare.json and a chart for each workload in {}",
+        folder.display()
+    );
+    Ok(())
+}
+
+pub(crate) fn name(subject: Subject) -> &'static str {
+    subject.map_or("no proxy", Peer::name)
+}
+
+/// The endpoints, one for each manner, each behind a route of its own.
+struct Endpoints {
+    each: Vec<(Manner, Backend, Route)>,
+}
+
+impl Endpoints {
+    fn start() -> Result<Self> {
+        // In a network of our own every loopback address is served; outside nobody else is to reach them.
+        let (ip, addresses) = match namespace::inside() {
+            true => (Ipv4Addr::UNSPECIFIED, ENDPOINTS),
+            false => (Ipv4Addr::LOCALHOST, 1),
+        };
+        let mut each = Vec::new();
+        for (name, manner, nice) in [
+            ("answer", Manner::Answer, 0),
+            ("echo", Manner::Echo, 0),
+            ("stream", Manner::Stream, BULK_STEPS_BACK),
+            ("sink", Manner::Sink, BULK_STEPS_BACK),
+        ] {
+            let backend = Backend::start((ip, 0).into(), Serving::new(manner), nice)?;
+            let port = backend.address.port();
+            let endpoints = (1..=addresses)
+                .map(|last| SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), port)))
+                .collect();
+            each.push((manner, backend, Route::new(name, endpoints)));
+        }
+        Ok(Self { each })
+    }
+
+    /// Where the load goes, through this proxy or straight, by the manner of endpoint that it needs.
+    fn aim<'a>(&self, workload: Workload, running: Option<&'a Running>) -> Result<Aim<'a>> {
+        let to = |manner: Manner| -> Result<(SocketAddr, Opening)> {
+            let (_, _, route) = self
+                .each
+                .iter()
+                .find(|(each, _, _)| *each == manner)
+                .context("an endpoint of each manner was started")?;
+            let address = running.map_or(route.endpoints[0], |running| running.address);
+            Ok((address, Opening::bare(&route.sni(), SIDECAR_ALPN)?))
+        };
+        Ok(Aim {
+            main: to(workload.manner())?,
+            beside: to(Manner::Stream)?,
+            proxy: running,
+        })
+    }
+}

@@ -1,0 +1,264 @@
+//! What was measured, as a table for people and as JSON for programs: medians, from the least to the most, and ratios against the
+//! targets. A ratio is the median of the rounds' own ratios, because within a round both met the same machine.
+
+use serde_json::{Value, json};
+
+use super::targets::{TARGETS, Target};
+use super::workload::{Sample, Workload};
+use super::{Samples, Settings, Subject, name};
+use crate::machine::Machine;
+use crate::peers::{Found, Peer};
+
+/// All that there is to report.
+pub(crate) struct Report<'a> {
+    pub(crate) machine: Machine,
+    pub(crate) settings: &'a Settings,
+    pub(crate) found: &'a [Found],
+    pub(crate) samples: &'a Samples,
+}
+
+/// Numbers from several rounds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+}
+
+/// Our figure against one peer's.
+pub(crate) struct Ratio {
+    against: Peer,
+    spread: Spread,
+    target: Option<f64>,
+}
+
+impl Spread {
+    /// None of no numbers.
+    pub(crate) fn of(mut numbers: Vec<f64>) -> Option<Self> {
+        numbers.sort_by(f64::total_cmp);
+        let (min, max) = (*numbers.first()?, *numbers.last()?);
+        let middle = numbers.len() / 2;
+        let median = match numbers.len() % 2 {
+            1 => numbers[middle],
+            _ => f64::midpoint(numbers[middle - 1], numbers[middle]),
+        };
+        Some(Self { median, min, max })
+    }
+}
+
+impl Ratio {
+    fn held(&self) -> Option<bool> {
+        self.target.map(|target| self.spread.median <= target)
+    }
+}
+
+impl Report<'_> {
+    /// Those that were measured, in the order of the table.
+    pub(crate) fn subjects(&self) -> Vec<Subject> {
+        let proxies = self.found.iter().map(|found| Some(found.peer));
+        proxies.chain([None]).collect()
+    }
+
+    /// One subject's figures of a workload.
+    pub(crate) fn figures(&self, workload: Workload, subject: Subject) -> Option<Spread> {
+        let samples = self.of(workload, subject);
+        Spread::of(
+            samples
+                .filter_map(|sample| workload.figure(sample))
+                .collect(),
+        )
+    }
+
+    /// Where, when and what, in one line.
+    pub(crate) fn setting(&self) -> String {
+        let machine = &self.machine;
+        format!(
+            "{}; {}, Linux {}, {}; commit {}; {} rounds of {:?}",
+            machine.date,
+            machine.processor,
+            machine.kernel,
+            machine.congestion_control,
+            machine.commit,
+            self.settings.rounds,
+            self.settings.time,
+        )
+    }
+
+    /// The table.
+    pub(crate) fn print(&self) {
+        println!("\n{}\n{}", self.setting(), self.machine.command);
+        for workload in &self.settings.workloads {
+            println!("\n{}", workload.title());
+            let ratios = self.ratios(*workload);
+            for subject in self.subjects() {
+                let figures = self.figures(*workload, subject);
+                let figures = figures.map_or_else(
+                    || " ".repeat(27),
+                    |spread| {
+                        format!(
+                            "{:8.1}  {:7.1} - {:7.1}",
+                            spread.median, spread.min, spread.max
+                        )
+                    },
+                );
+                let speeds = self
+                    .of(*workload, subject)
+                    .map(|sample| workload.speed(sample));
+                let (speeds, units): (Vec<f64>, Vec<&str>) = speeds.unzip();
+                let speed = match (Spread::of(speeds), units.first()) {
+                    (Some(speed), Some(unit)) => format!("{:9.1} {unit}", speed.median),
+                    _ => "no figure".to_owned(),
+                };
+                let against: String = ratios
+                    .iter()
+                    .filter(|ratio| subject == Some(ratio.against))
+                    .map(say)
+                    .collect();
+                println!("  {:<15} {figures}  {speed:<17}{against}", name(subject));
+            }
+        }
+        let judged = self
+            .settings
+            .workloads
+            .iter()
+            .flat_map(|workload| self.ratios(*workload));
+        let held: Vec<bool> = judged.filter_map(|ratio| ratio.held()).collect();
+        let good = held.iter().filter(|held| **held).count();
+        println!("\n{good} of {} targets held", held.len());
+    }
+
+    /// All of it, every sample too.
+    pub(crate) fn json(&self) -> Value {
+        let proxies: Vec<Value> = self
+            .found
+            .iter()
+            .map(|found| {
+                let binary = found.binary.display().to_string();
+                json!({"name": found.peer.name(), "version": found.version, "binary": binary})
+            })
+            .collect();
+        let workloads: Vec<Value> = self
+            .settings
+            .workloads
+            .iter()
+            .map(|workload| self.workload(*workload))
+            .collect();
+        json!({
+            "machine": self.machine.json(),
+            "rounds": self.settings.rounds,
+            "seconds": self.settings.time.as_secs_f64(),
+            "proxies": proxies,
+            "workloads": workloads,
+        })
+    }
+
+    fn workload(&self, workload: Workload) -> Value {
+        let subjects = self.subjects().into_iter().map(|subject| {
+            let samples: Vec<Value> = self
+                .samples
+                .get(&(workload, subject))
+                .into_iter()
+                .flatten()
+                .map(|sample| {
+                    sample
+                        .as_ref()
+                        .map_or(Value::Null, |sample| json_of(workload, sample))
+                })
+                .collect();
+            json!({
+                "name": name(subject),
+                "figure": self.figures(workload, subject).map(json_of_spread),
+                "samples": samples,
+            })
+        });
+        let ratios = self.ratios(workload);
+        let ratios = ratios.iter().map(|ratio| {
+            json!({
+                "against": ratio.against.name(),
+                "ratio": json_of_spread(ratio.spread),
+                "atMost": ratio.target,
+                "held": ratio.held(),
+            })
+        });
+        json!({
+            "name": workload.name(),
+            "title": workload.title(),
+            "subjects": subjects.collect::<Vec<Value>>(),
+            "ratios": ratios.collect::<Vec<Value>>(),
+        })
+    }
+
+    /// Ours against each peer's, with the target where there is one for that peer.
+    fn ratios(&self, workload: Workload) -> Vec<Ratio> {
+        let peers = self.found.iter().map(|found| found.peer);
+        peers
+            .filter(|peer| *peer != Peer::Causeway)
+            .filter_map(|against| {
+                Some(Ratio {
+                    against,
+                    spread: self.ratio(workload, against)?,
+                    target: TARGETS
+                        .iter()
+                        .find(|target| self.judges(target, workload, against))
+                        .map(|target| target.at_most),
+                })
+            })
+            .collect()
+    }
+
+    /// Whether this is the peer that the target means: the one of its peers that did best here.
+    fn judges(&self, target: &Target, workload: Workload, against: Peer) -> bool {
+        let measured = target.against.iter().filter_map(|peer| {
+            let figures = self.figures(workload, Some(*peer))?;
+            Some((figures.median, *peer))
+        });
+        let best = measured.min_by(|a, b| a.0.total_cmp(&b.0));
+        target.workload == workload && best.is_some_and(|(_, peer)| peer == against)
+    }
+
+    fn ratio(&self, workload: Workload, against: Peer) -> Option<Spread> {
+        let ours = self.samples.get(&(workload, Some(Peer::Causeway)))?;
+        let theirs = self.samples.get(&(workload, Some(against)))?;
+        let rounds = ours.iter().zip(theirs);
+        let ratios = rounds.filter_map(|(ours, theirs)| {
+            Some(workload.figure(ours.as_ref()?)? / workload.figure(theirs.as_ref()?)?)
+        });
+        Spread::of(ratios.collect())
+    }
+
+    fn of(&self, workload: Workload, subject: Subject) -> impl Iterator<Item = &Sample> {
+        let samples = self.samples.get(&(workload, subject));
+        samples.into_iter().flatten().flatten()
+    }
+}
+
+fn say(ratio: &Ratio) -> String {
+    let spread = ratio.spread;
+    let verdict = match (ratio.target, ratio.held()) {
+        (Some(target), Some(true)) => format!("  target {target:.2}: held"),
+        (Some(target), _) => format!("  target {target:.2}: MISSED"),
+        _ => String::new(),
+    };
+    format!(
+        "  causeway {:.2}x ({:.2} - {:.2}){verdict}",
+        spread.median, spread.min, spread.max
+    )
+}
+
+fn json_of(workload: Workload, sample: &Sample) -> Value {
+    let cpu = sample.cpu;
+    let mut json = sample.outcome.json();
+    json["figure"] = json!(workload.figure(sample));
+    json["proxyUserSeconds"] = json!(cpu.map(|cpu| cpu.user.as_secs_f64()));
+    json["proxySystemSeconds"] = json!(cpu.map(|cpu| cpu.system.as_secs_f64()));
+    json["loadCores"] = json!(sample.load);
+    json["besideGigabitsPerSecond"] = json!(sample.beside);
+    json
+}
+
+fn json_of_spread(spread: Spread) -> Value {
+    json!({"median": spread.median, "min": spread.min, "max": spread.max})
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! What a report makes of samples: the middle, the rounds' own ratios, and the verdict against the best of the peers that a
+//! target means.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::*;
+use crate::compare::chart;
+use crate::load::Outcome;
+use crate::process::Cpu;
+
+#[test]
+fn a_spread_has_the_middle_of_an_odd_and_of_an_even_number() {
+    assert_eq!(Spread::of(vec![]), None);
+    let odd = Spread::of(vec![3.0, 1.0, 2.0]).unwrap();
+    assert_eq!((odd.median, odd.min, odd.max), (2.0, 1.0, 3.0));
+    assert_eq!(Spread::of(vec![4.0, 1.0, 2.0, 3.0]).unwrap().median, 2.5);
+}
+
+/// A thousand new connections for so many microseconds each.
+fn sample(micros: u64) -> Option<Sample> {
+    let outcome = Outcome {
+        done: 1000,
+        took: Duration::from_secs(1),
+        ..Outcome::new()
+    };
+    let cpu = Cpu {
+        user: Duration::from_micros(micros * 100),
+        system: Duration::from_micros(micros * 900),
+    };
+    Some(Sample {
+        outcome,
+        beside: None,
+        cpu: Some(cpu),
+        load: 1.0,
+    })
+}
+
+#[test]
+fn a_target_is_judged_by_the_rounds_ratios_to_the_peer_that_did_best() {
+    let peers = [
+        Peer::Causeway,
+        Peer::Haproxy,
+        Peer::HaproxySplice,
+        Peer::Envoy,
+    ];
+    let found = peers.map(|peer| Found {
+        peer,
+        binary: PathBuf::new(),
+        version: String::new(),
+    });
+    let settings = Settings {
+        rounds: 3,
+        time: Duration::from_secs(1),
+        workloads: vec![Workload::Connections],
+    };
+    // The machine was half as fast in the second round, and in the third HAProxy failed.
+    let each = [
+        (Peer::Causeway, [sample(45), sample(90), sample(50)]),
+        (Peer::Haproxy, [sample(50), sample(100), None]),
+        (Peer::HaproxySplice, [sample(60), sample(120), sample(130)]),
+        (Peer::Envoy, [sample(75), sample(150), sample(60)]),
+    ];
+    let samples: Samples = each
+        .into_iter()
+        .map(|(peer, samples)| ((Workload::Connections, Some(peer)), samples.to_vec()))
+        .collect();
+    let report = Report {
+        machine: Machine::here(),
+        settings: &settings,
+        found: &found,
+        samples: &samples,
+    };
+    let json = report.workload(Workload::Connections);
+    let ratios = json["ratios"].as_array().unwrap();
+    // 0.95 is for the better of HAProxy's two settings only, and Envoy's 0.55 is missed.
+    assert_eq!(ratios[0]["against"], "haproxy");
+    assert!((ratios[0]["ratio"]["median"].as_f64().unwrap() - 0.9).abs() < 1e-9);
+    assert_eq!(
+        (&ratios[0]["atMost"], &ratios[0]["held"]),
+        (&json!(0.95), &json!(true))
+    );
+    assert_eq!(
+        (&ratios[1]["atMost"], &ratios[1]["held"]),
+        (&Value::Null, &Value::Null)
+    );
+    assert_eq!(ratios[2]["held"], json!(false));
+    assert_eq!(json["subjects"][1]["samples"][2], Value::Null);
+
+    let svg = chart::svg(&report, Workload::Connections);
+    assert_eq!(svg.matches("<rect").count(), 1 + peers.len());
+    assert!(svg.contains(">haproxy-splice</text>") && svg.contains(">50.0</text>"));
+}
