@@ -2,6 +2,7 @@
 
 mod account;
 mod cluster;
+mod kind;
 mod learnk8s;
 mod matrix;
 mod refusals;

@@ -58,6 +58,15 @@ impl Helm {
         &self.chart
     }
 
+    /// The folder that the program is in.
+    ///
+    /// # Panics
+    /// Never: it is in one.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.binary.parent().expect("a folder")
+    }
+
     /// What the chart becomes, as Helm writes it.
     ///
     /// # Errors

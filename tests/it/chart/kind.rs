@@ -1,0 +1,189 @@
+//! The quickstart of `deploy/kind`: its scripts are clean, and those that need nothing but an API make, on three real API
+//! servers, what a gateway finds all of them by.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use tests::{ControlPlane, Helm, Pod, Release, exchange, get, say, until_async};
+
+use super::cluster::ready;
+
+const ISTIO: &str = include_str!("../../fixtures/istio.yaml");
+const CAUSEWAY: &str = env!("CARGO_BIN_EXE_causeway-under-test");
+const REGIONS: [&str; 3] = ["ap", "us", "eu"];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kind")
+}
+
+/// Whether this program is there; if not, says that the test is skipped.
+fn is_installed(test: &str, program: &str, argument: &str) -> bool {
+    let ran = Command::new(program).arg(argument).output();
+    let installed = ran.is_ok_and(|output| output.status.success());
+    if !installed {
+        say(&format!(
+            "== SKIPPED chart::{test}: {program} is not installed"
+        ));
+    }
+    installed
+}
+
+#[test]
+fn shellcheck_finds_nothing() {
+    if !is_installed("kind::shellcheck_finds_nothing", "shellcheck", "--version") {
+        return;
+    }
+    let files = std::fs::read_dir(folder()).expect("the scripts");
+    let files = files.map(|entry| entry.expect("an entry").path());
+    let scripts: Vec<PathBuf> = files
+        .filter(|path| path.extension().is_some_and(|end| end == "sh"))
+        .collect();
+    assert!(scripts.len() > 5, "{scripts:?}");
+    let output = Command::new("shellcheck")
+        .args(["--external-sources", "--source-path=SCRIPTDIR"])
+        .args(&scripts)
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_needs_only_an_api_makes_three_clusters_that_find_each_other() {
+    let test = "kind::what_needs_only_an_api_makes_three_clusters_that_find_each_other";
+    let tools = [("kubectl", "--help"), ("openssl", "version")];
+    if !tools
+        .iter()
+        .all(|(tool, argument)| is_installed(test, tool, argument))
+    {
+        return;
+    }
+    let Some((helm, binary)) = ready(test) else {
+        return;
+    };
+    let mut planes = BTreeMap::new();
+    for (number, region) in (1..).zip(REGIONS) {
+        let address = Ipv4Addr::new(10, 9, 0, number).into();
+        let plane = ControlPlane::start(&binary, address).await;
+        // What istio.sh brings, and a Node.
+        plane.apply(ISTIO).await;
+        plane.apply(NODE).await;
+        planes.insert(region, plane);
+    }
+    let work = tempfile::tempdir().expect("a folder");
+    let kubeconfig = work.path().join("kubeconfig");
+    std::fs::write(&kubeconfig, merged(&planes)).expect("written");
+    // Each may be run again.
+    for script in [
+        "certificates",
+        "gateway",
+        "apps",
+        "certificates",
+        "gateway",
+        "apps",
+    ] {
+        run(&helm, script, work.path(), &kubeconfig).await;
+    }
+
+    let root = secret(&planes["ap"], "cacerts").await["data"]["root-cert.pem"].clone();
+    assert!(root.is_string());
+    for (region, plane) in &planes {
+        assert_eq!(
+            secret(plane, "cacerts").await["data"]["root-cert.pem"],
+            root
+        );
+        for other in REGIONS.iter().filter(|other| other != &region) {
+            let name = format!("istio-remote-secret-{other}");
+            let label = &secret(plane, &name).await["metadata"]["labels"]["istio/multiCluster"];
+            assert_eq!(label, "true", "{region}: {name}");
+        }
+        let path = "/api/v1/namespaces/default/services/hello";
+        let hello: Value = plane.api().get(path).await.expect("hello");
+        assert_eq!(hello["spec"]["ports"][0]["port"], 5000);
+    }
+    let values = [
+        "--set",
+        "networkGateway=network3,labels.istio=eastwestgateway,labels.app=istio-eastwestgateway,cluster.name=eu",
+    ];
+    let objects = helm.objects(Release {
+        name: "eastwest-gateway",
+        namespace: "istio-system",
+        arguments: &values,
+    });
+    let pod = Pod::start(CAUSEWAY, &planes["eu"], &objects, "node-1").await;
+    let local = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    until_async("it is ready", async || {
+        let answer = exchange(local(15021), b"GET /healthz/ready HTTP/1.0\r\n\r\n").await;
+        answer.is_ok_and(|answer| answer.status == 200)
+    })
+    .await;
+    let status = get(local(15000), "/status").await.json();
+    for region in REGIONS {
+        let state = &status["source"]["clusters"][region]["state"];
+        assert_eq!(state, "synced", "{region}: {}", pod.log());
+    }
+    let named = "sni=outbound_.5000_._.hello.default.svc.cluster.local&port=15443";
+    let explained = get(local(15000), &format!("/explain?{named}")).await;
+    assert!(
+        !explained.body.contains("unknown_service"),
+        "{}",
+        explained.body
+    );
+}
+
+const NODE: &str = "
+apiVersion: v1
+kind: Node
+metadata: {name: node-1}
+";
+
+/// Runs a script as a user would, with contexts of its own for the three.
+async fn run(helm: &Helm, script: &str, work: &Path, kubeconfig: &Path) {
+    let mut path = OsString::from(helm.folder());
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    let mut command = Command::new(folder().join(format!("{script}.sh")));
+    command
+        .env_clear()
+        .env("PATH", path)
+        .env("HOME", work)
+        .env("KUBECONFIG", kubeconfig)
+        .env("CONTEXT_PREFIX", "test-")
+        .env("CLUSTERS", "own")
+        .env("CERTIFICATES", work.join("certificates"))
+        .env("CAUSEWAY", CAUSEWAY)
+        // No controller fills a Secret with a token that lasts.
+        .env("TOKEN_DURATION", "1h")
+        .stdin(Stdio::null());
+    let running = tokio::task::spawn_blocking(move || command.output());
+    let output = running.await.expect("waited").expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{script}.sh:\n{said}\n{complained}"
+    );
+}
+
+/// One kubeconfig with a context for each.
+fn merged(planes: &BTreeMap<&str, ControlPlane>) -> String {
+    let (mut clusters, mut contexts, mut users) = (Vec::new(), Vec::new(), Vec::new());
+    for (region, plane) in planes {
+        let text = std::fs::read_to_string(plane.kubeconfig()).expect("a kubeconfig");
+        let one: Value = serde_saphyr::from_str(&text).expect("YAML");
+        clusters.push(json!({"name": region, "cluster": one["clusters"][0]["cluster"]}));
+        users.push(json!({"name": region, "user": one["users"][0]["user"]}));
+        contexts.push(json!({"name": format!("test-{region}"), "context": {"cluster": region, "user": region}}));
+    }
+    json!({"apiVersion": "v1", "kind": "Config", "clusters": clusters, "contexts": contexts, "users": users}).to_string()
+}
+
+async fn secret(plane: &ControlPlane, name: &str) -> Value {
+    let path = format!("/api/v1/namespaces/istio-system/secrets/{name}");
+    let found = plane.api().get(&path).await;
+    found.unwrap_or_else(|fault| panic!("{name}: {fault}"))
+}
