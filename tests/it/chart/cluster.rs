@@ -126,6 +126,7 @@ async fn helm_installs_upgrades_rolls_back_and_leaves_nothing() {
     for kind in [
         "/api/v1/services",
         "/api/v1/configmaps",
+        "/api/v1/persistentvolumeclaims",
         "/api/v1/serviceaccounts",
         "/apis/apps/v1/deployments",
         "/apis/apps/v1/daemonsets",
@@ -165,7 +166,8 @@ async fn a_release_of_istios_chart_is_upgraded_in_its_place() {
     };
     let plane = plane(&binary).await;
     let old = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/chart/istio-gateway");
-    helm_on(&helm, &plane, &["install", "eastwest-gateway", old], &[]);
+    let values = super::learnk8s::ARGUMENTS;
+    helm_on(&helm, &plane, &["install", "eastwest-gateway", old], values);
     let service = "/api/v1/namespaces/istio-system/services/eastwest-gateway";
     // What a cloud gives it.
     plane
@@ -185,7 +187,7 @@ async fn a_release_of_istios_chart_is_upgraded_in_its_place() {
         &helm,
         &plane,
         &["upgrade", "eastwest-gateway", &chart],
-        super::learnk8s::ARGUMENTS,
+        &["--reset-then-reuse-values"],
     );
     let after = object(&plane, service).await;
     for pointer in [

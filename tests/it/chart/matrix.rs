@@ -29,7 +29,7 @@ pub(super) const ROWS: &[Row] = &[
         "istio-system",
         &[
             "--set",
-            "networkGateway=network1,kind=DaemonSet,hostPorts=true,service.type=None",
+            "networkGateway=network1,kind=DaemonSet,hostPorts=true,service.type=None,snapshot.enabled=false",
         ],
     ),
     (
@@ -53,7 +53,7 @@ pub(super) const ROWS: &[Row] = &[
             "--set",
             "service.ports[0].name=https,service.ports[0].port=443,service.ports[1].port=15443,service.ports[1].targetPort=8443",
             "--set",
-            "platform=openshift,networkGatewayPorts.tls-istiod=null,networkGatewayPorts.tls-webhook.targetPort=17",
+            "snapshot.persistentVolumeClaim.enabled=true,platform=openshift,networkGatewayPorts.tls-istiod=null,networkGatewayPorts.tls-webhook.targetPort=17",
         ],
     ),
     (

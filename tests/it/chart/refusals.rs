@@ -117,6 +117,10 @@ fn what_does_not_go_together_is_spoken_of() {
         ),
         ("networkGateway=a,hostPorts=true", "one Pod on each Node"),
         (
+            "networkGateway=a,snapshot.persistentVolumeClaim.enabled=true,snapshot.persistentVolumeClaim.accessModes={ReadWriteOnce}",
+            "is for one Node at a time",
+        ),
+        (
             "networkGateway=a,service.type=None",
             "no other cluster finds this gateway",
         ),

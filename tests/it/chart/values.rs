@@ -73,6 +73,18 @@ fn a_pod_goes_only_after_its_successor_is_ready_unless_ports_of_the_node_forbid_
             "updateStrategy",
             json!({"maxSurge": 0, "maxUnavailable": 1}),
         ),
+        (
+            "snapshot.persistentVolumeClaim.enabled=true",
+            "Deployment",
+            "strategy",
+            json!({"maxSurge": 1, "maxUnavailable": 0}),
+        ),
+        (
+            "snapshot.persistentVolumeClaim.enabled=true,snapshot.persistentVolumeClaim.accessModes={ReadWriteOnce}",
+            "Deployment",
+            "strategy",
+            json!({"maxSurge": 0, "maxUnavailable": 1}),
+        ),
         (own, "Deployment", "strategy", json!({"maxUnavailable": 2})),
         // Istio's chart writes the wrong field here.
         (

@@ -49,8 +49,9 @@ impl Pod {
             .args(arguments)
             .env_clear()
             .envs(variables(&pod))
-            // In the place of the files that a kubelet would mount.
+            // In the place of what a kubelet would mount.
             .env("CAUSEWAY_SOURCE_KUBERNETES_KUBECONFIG", &kubeconfig)
+            .env("CAUSEWAY_SOURCE_KUBERNETES_SNAPSHOT", folder.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log"))
             .stderr(log)

@@ -3,7 +3,7 @@
 {{- $targets := (include "causeway.ports" . | fromJson).targets -}}
 {{- $any := include "causeway.any" . -}}
 {{- $known := (.Files.Get "known.yaml" | fromYaml).gateway -}}
-{{- $config := dict "source" (dict "kubernetes" dict) -}}
+{{- $config := dict "source" (dict "kubernetes" (dict "snapshot" (ternary "/var/lib/causeway" "" .Values.snapshot.enabled))) -}}
 {{- $_ := set $config "ready" (dict "address" (printf "%s:%v" $any (get $targets "status-port"))) -}}
 {{- $_ := set $config "stats" (dict "address" (printf "%s:15020" $any)) -}}
 {{- $listeners := list (dict "address" (printf "%s:%v" $any $targets.tls) "role" "inbound") -}}

@@ -19,18 +19,28 @@
 
 {{/*
 How Pods are replaced. The successor is ready before a Pod goes, except where it could not start beside it: on the same
-Node's ports.
+Node's ports, or with a claim that one Node has.
 */}}
 {{- define "causeway.strategy" -}}
 {{- if .Values.strategy -}}
 {{- toYaml .Values.strategy -}}
 {{- else -}}
-{{- $beside := not .Values.hostPorts -}}
+{{- $beside := not (or .Values.hostPorts (include "causeway.claimIsOfOneNode" .)) -}}
 type: RollingUpdate
 rollingUpdate:
   maxSurge: {{ ternary 1 0 $beside }}
   maxUnavailable: {{ ternary 0 1 $beside }}
 {{- end -}}
+{{- end -}}
+
+{{/* Whether what is known is kept in a claim that Pods of several Nodes cannot share. */}}
+{{- define "causeway.claimIsOfOneNode" -}}
+{{- $claim := .Values.snapshot.persistentVolumeClaim | default dict -}}
+{{- if and .Values.snapshot.enabled $claim.enabled (not (has "ReadWriteMany" $claim.accessModes)) }}yes{{ end -}}
+{{- end -}}
+
+{{- define "causeway.claim" -}}
+{{- .Values.snapshot.persistentVolumeClaim.existingClaim | default (printf "%s-snapshot" (include "causeway.name" .)) -}}
 {{- end -}}
 
 {{/* Who the Pod is, then what the user says. A name that the user gives is the user's. */}}

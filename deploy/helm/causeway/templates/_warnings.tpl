@@ -44,6 +44,10 @@
 {{- if and .Values.hostPorts (eq .Values.kind "Deployment") }}
 - hostPorts: there is room for one Pod on each Node; kind DaemonSet is meant for that.
 {{- end }}
+{{- $several := or (eq .Values.kind "DaemonSet") (gt (int (ternary .Values.autoscaling.maxReplicas .Values.replicaCount .Values.autoscaling.enabled)) 1) }}
+{{- if and (include "causeway.claimIsOfOneNode" .) $several }}
+- snapshot.persistentVolumeClaim is for one Node at a time: Pods on others will not start. ReadWriteMany, or one replica, is meant.
+{{- end }}
 {{- if and (eq .Values.service.type "None") (include "causeway.network" .) }}
 - service.type is None: no Service bears the network's label, so no other cluster finds this gateway.
 {{- end }}
