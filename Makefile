@@ -10,7 +10,7 @@ define step
 	@start=$$SECONDS; $(2) || exit $$?; echo "== $(1): $$((SECONDS - start)) s"
 endef
 
-.PHONY: all lint tools peers test chart-golden fuzz demo dist bench clean
+.PHONY: all lint tools peers test chart-golden image-check fuzz demo dist bench clean
 
 all: lint test
 
@@ -44,6 +44,12 @@ test: tools
 # Writes down anew how the Helm chart renders, for the tests to hold it to; look at the difference before committing it.
 chart-golden:
 	CAUSEWAY_UPDATE_GOLDEN=1 $(CARGO) test -p tests --test it --locked chart::matrix::each_row_renders
+
+# What the image is made of, without a container engine: the static binary by the Dockerfile's own script, started in an
+# empty root. IMAGE_PROFILE=dev is quicker and shows the same; the Dockerfile's is dist, with fat LTO.
+image-check:
+	$(call step,static binary,deploy/build-static.sh $${IMAGE_PROFILE:-dist} target/image)
+	$(call step,image,CAUSEWAY_IMAGE=$(CURDIR)/target/image $(CARGO) test -p tests --locked --test it image::)
 
 # Throws mutated bytes at the parsers for a few seconds each; needs the nightly toolchain.
 fuzz:

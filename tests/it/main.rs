@@ -6,6 +6,7 @@ mod closing;
 mod dialling;
 mod explain;
 mod http;
+mod image;
 mod kubernetes;
 mod kubernetes_faults;
 mod layering;
