@@ -13,7 +13,7 @@ const V1BETA1: &str = include_str!("../fixtures/istio-1.17.yaml");
 const EXPOSE: &str = include_str!("../fixtures/expose.yaml");
 
 /// The API server, or nothing after saying why the test is skipped.
-fn api_server(test: &str) -> Option<PathBuf> {
+pub(crate) fn api_server(test: &str) -> Option<PathBuf> {
     match build() {
         Ok(binary) => in_namespace(test).then_some(binary),
         Err(CannotBuild(why)) => {

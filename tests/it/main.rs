@@ -3,6 +3,7 @@
 mod changes;
 mod chart;
 mod closing;
+mod dashboards;
 mod dialling;
 mod explain;
 mod http;

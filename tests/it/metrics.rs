@@ -2,13 +2,10 @@
 //! server make of it.
 
 use std::io::Write;
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
+use std::process::Stdio;
 
 use gateway::config::Role;
-use tests::{Mesh, get, hello_service, metric, until_async};
+use tests::{Mesh, Prometheus, get, hello_service, metric, tool, until_async};
 
 use crate::reasons::before_one;
 
@@ -16,23 +13,6 @@ async fn scrape(mesh: &Mesh) -> String {
     get(mesh.app.addresses().stats, "/stats/prometheus")
         .await
         .body
-}
-
-/// Says loudly what is missing, and gives nothing.
-fn tool(name: &str) -> Option<Command> {
-    static SAID: AtomicBool = AtomicBool::new(false);
-    let there = Command::new(name)
-        .arg("--version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    if there.is_ok_and(|status| status.success()) {
-        return Some(Command::new(name));
-    }
-    if !SAID.swap(true, Relaxed) {
-        println!("SKIPPED: {name} is not installed; `make tools` does so where it may");
-    }
-    None
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,63 +112,26 @@ async fn promtool_finds_nothing_to_blame() {
     assert!(output.status.success() && said.trim().is_empty(), "{said}");
 }
 
-/// A server that is ended with the test.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_prometheus_scrapes_it() {
-    let Some(mut prometheus) = tool("prometheus") else {
-        return;
-    };
     let (mesh, _backend) = before_one(|_| {}).await;
     mesh.client(Role::Inbound).ask().await.expect("an answer");
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = folder.path().join("prometheus.yml");
-    let target = mesh.app.addresses().stats;
-    let text = format!(
-        "scrape_configs: [{{job_name: causeway, scrape_interval: 100ms, scrape_timeout: 100ms, static_configs: [{{targets: ['{target}']}}]}}]\n"
-    );
-    std::fs::write(&config, text).expect("written");
-    // Free a moment ago; Prometheus cannot be given a socket.
-    let free =
-        std::net::TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-    let address: SocketAddr = free.expect("a free port");
-    let child = prometheus
-        .arg(format!("--config.file={}", config.display()))
-        .arg(format!(
-            "--storage.tsdb.path={}",
-            folder.path().join("data").display()
-        ))
-        .arg(format!("--web.listen-address={address}"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    let _ended = Ended(child.expect("it starts"));
-    let query = async |query: &str| {
-        let path = format!("/api/v1/query?query={query}");
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        let answer = tests::exchange(address, request.as_bytes()).await.ok()?;
-        // The body may be chunked; what is looked for stands in one piece.
-        (answer.status == 200).then_some(answer.body)
+    let Some(prometheus) = Prometheus::start(&[(mesh.app.addresses().stats, &[])]) else {
+        return;
     };
     until_async("it has Istio's metric", async || {
-        let found = query("istio_tcp_connections_opened_total").await;
-        found.is_some_and(|body| {
-            body.contains("\"destination_service\":\"hello.default.svc.cluster.local\"")
+        let found = prometheus
+            .query("istio_tcp_connections_opened_total")
+            .await
+            .unwrap_or_default();
+        found.iter().any(|series| {
+            series["metric"]["destination_service"] == "hello.default.svc.cluster.local"
         })
     })
     .await;
     until_async("the scrape is a good one", async || {
-        let found = query("up").await;
-        found.is_some_and(|body| body.contains("\"1\"]"))
+        let found = prometheus.query("up").await.unwrap_or_default();
+        found.iter().any(|series| series["value"][1] == "1")
     })
     .await;
 }

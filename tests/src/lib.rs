@@ -10,6 +10,7 @@ mod mesh;
 mod mesh_file;
 mod name_server;
 mod namespace;
+mod prometheus;
 mod region;
 mod until;
 
@@ -22,5 +23,6 @@ pub use self::mesh::{Mesh, Place, endpoint, gateway_yaml, hello_service};
 pub use self::mesh_file::mesh_yaml;
 pub use self::name_server::NameServer;
 pub use self::namespace::{in_namespace, say};
+pub use self::prometheus::{Prometheus, Target, tool};
 pub use self::region::{Region, Regions};
 pub use self::until::{until, until_async};

@@ -137,6 +137,15 @@ source: {{kubernetes: {{kubeconfig: '{}'}}}}
         SocketAddr::new(address(self.number, 255), 15444)
     }
 
+    /// Where its gateway's metrics are.
+    ///
+    /// # Panics
+    /// When the gateway does not run.
+    #[must_use]
+    pub fn stats(&self) -> SocketAddr {
+        self.app().addresses().stats
+    }
+
     /// What a local workload is answered by: the cluster whose endpoint it was, or why none.
     ///
     /// # Errors
