@@ -20,7 +20,7 @@ mod view;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Availability, Closeness, OutlierDetection, Policy};
+use model::{Availability, Closeness, Keepalive, OutlierDetection, Policy};
 
 pub(crate) use self::assemble::{Assembly, Setting, assemble};
 pub use self::choice::{Choice, Tried};
@@ -122,6 +122,12 @@ impl Balancer {
     #[must_use]
     pub fn max_connections(&self) -> Option<u32> {
         self.policy.max_connections
+    }
+
+    /// Keepalive towards its endpoints; `None`: the gateway's own.
+    #[must_use]
+    pub fn keepalive(&self) -> Option<Keepalive> {
+        self.policy.keepalive
     }
 
     /// The numbers that eject.

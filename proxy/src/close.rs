@@ -149,6 +149,8 @@ reasons! {
     Shed = "shed", "-";
     /// Older than the maximum age.
     MaxAge = "max_age", "DT";
+    /// No byte has moved for as long as the service's policy allows.
+    IdleTimeout = "idle_timeout", "-";
     /// A closer tier has recovered.
     Failback = "failback", "-";
     /// The gateway stopped at once.
@@ -178,6 +180,7 @@ impl Close {
                 | Reason::Drained
                 | Reason::Shed
                 | Reason::MaxAge
+                | Reason::IdleTimeout
                 | Reason::Failback
                 | Reason::Stopped
         )

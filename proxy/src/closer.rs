@@ -190,6 +190,22 @@ fn is_quiet(conn: &Conn, rounds: u8, window: Duration) -> bool {
     conn.answered.get() || QUICK_ROUND * u32::from(rounds) >= (window / 10 * 9).min(PATIENCE)
 }
 
+/// Why this connection should end by its service's own policy, if it should.
+pub(crate) fn overdue(conn: &Conn, now: Millis) -> Option<Reason> {
+    let route = conn.route.get().filter(|_| conn.stage() == Stage::Relay)?;
+    let balancer = route.balancer();
+    let policy = &balancer.policy;
+    let age = now.since(conn.accepted.millis());
+    if policy.max_duration.is_some_and(|most| age >= most) {
+        return Some(Reason::MaxAge);
+    }
+    let idle = |most| conn.idle(now) >= most && !conn.holds_bytes.get();
+    policy
+        .idle_timeout
+        .is_some_and(idle)
+        .then_some(Reason::IdleTimeout)
+}
+
 /// A tenth more or less, by the connection's number: those that began together shall not end together.
 fn jittered(age: Duration, serial: u32) -> Duration {
     let spread = serial.wrapping_mul(0x9E37_79B9) >> 16;

@@ -13,6 +13,7 @@ mod refuse;
 mod report;
 
 use std::future::poll_fn;
+use std::io;
 use std::net::TcpStream as StdTcpStream;
 use std::rc::Rc;
 use std::task::Poll;
@@ -24,7 +25,6 @@ use self::answer::{Answer, await_answer};
 use self::client::Client;
 pub(crate) use self::record::Conn;
 pub(crate) use self::refuse::turn_away_at_once;
-use crate::access::Outcome;
 use crate::clock::Millis;
 use crate::close::{Blame, Close, Reason, Stage};
 use crate::config::Role;
@@ -42,20 +42,43 @@ struct Opened {
 }
 
 /// Serves one client. The returned value is all that is ever said about how it ended.
-pub(crate) async fn serve(worker: &Rc<Worker>, conn: &Rc<Conn>, socket: StdTcpStream) -> Close {
-    keep_waker(conn).await;
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async fn keeps what it is given twice, and every connection pays for it"
+)]
+pub(crate) fn serve<'a>(
+    worker: &'a Rc<Worker>,
+    conn: &'a Rc<Conn>,
+    socket: StdTcpStream,
+) -> impl Future<Output = Close> + use<'a> {
+    async move {
+        keep_waker(conn).await;
 
-    let mut client = Client::new(socket);
-    let opened = match open(worker, conn, &mut client).await {
-        Ok(opened) => opened,
-        Err(close) => {
-            conn.release_hello(worker);
-            refuse::refuse(worker, conn, client, close.reason).await;
-            return close;
+        let mut client = Client::new(socket);
+        let replayable = match read_hello::read_hello(worker, conn, &mut client).await {
+            Ok(hello) => find_route(worker, conn, &hello),
+            Err(close) => Err(close),
+        };
+        let opened = match replayable {
+            Ok(replayable) => open(worker, conn, &mut client, replayable).await,
+            Err(close) => Err(close),
+        };
+        conn.release_hello(worker);
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(close) => {
+                refuse::refuse(worker, conn, client, close.reason).await;
+                return close;
+            }
+        };
+        let Ok(mut relay) = begin_relay(worker, conn, client, opened) else {
+            return conn.close(Reason::Internal, Blame::Gateway);
+        };
+        match relayed(worker, conn, &mut relay).await {
+            Ok(end) => closed(conn, end),
+            Err(reason) => conn.close(reason, Blame::Gateway),
         }
-    };
-    conn.release_hello(worker);
-    relay(worker, conn, client, opened).await
+    }
 }
 
 /// The tick and the closer wake the task through this; it never changes while the task lives.
@@ -75,53 +98,62 @@ pub(crate) async fn turn_away(worker: &Rc<Worker>, conn: &Rc<Conn>, socket: StdT
     close
 }
 
-/// hello -> route -> pick -> dial -> answer.
-async fn open(worker: &Rc<Worker>, conn: &Rc<Conn>, client: &mut Client) -> Result<Opened, Close> {
-    let replayable = {
-        let hello = read_hello::read_hello(worker, conn, client).await?;
-        conn.enter(Stage::Route);
-        find_route(worker, conn, &hello)?;
-        !hello.early_data && conn.hello_is_all(hello.len)
-    };
-    let began = worker.clock.micros();
-    worker.stats().heard(began.since(conn.accepted));
-    let client = client
-        .register()
-        .map_err(|_| conn.close(Reason::Overloaded, Blame::Gateway))?;
+/// pick -> dial -> answer. `replayable`: the hello may be sent to more than one endpoint.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async fn keeps what it is given twice, and every connection pays for it"
+)]
+fn open<'a>(
+    worker: &'a Worker,
+    conn: &'a Conn,
+    client: &'a mut Client,
+    replayable: bool,
+) -> impl Future<Output = Result<Opened, Close>> + use<'a> {
+    async move {
+        let began = worker.clock.micros();
+        worker.stats().heard(began.since(conn.accepted));
+        let client = client
+            .register()
+            .map_err(|_| conn.close(Reason::Overloaded, Blame::Gateway))?;
 
-    let mut dial = Dial::new();
-    loop {
-        conn.enter(Stage::Dial);
-        let mut attempt = poll_fn(|cx| dial.poll(cx, worker, conn, client)).await?;
-        conn.enter(Stage::Answer);
-        let reached = worker.clock.micros();
-        let replay = replayable && dial.may_replay();
-        let answer = await_answer(worker, conn, client, &mut attempt, replayable, replay).await;
-        let leftover = match answer {
-            Ok(Answer::Early) => {
-                dial.closed_early(worker, conn, attempt);
-                continue;
-            }
-            Ok(Answer::Came(leftover)) => {
-                dial.answered(conn, worker.now());
-                leftover
-            }
-            Ok(Answer::Committed) => None,
-            Err(close) => {
-                attempt.note(worker, conn, Outcome::ClosedEarly);
-                return Err(close);
-            }
-        };
-        let tier = attempt.choice.tier;
-        worker.stats().reached(tier, reached.since(began));
-        let upstream = attempt.keep(worker, conn);
-        return Ok(Opened { upstream, leftover });
+        let mut dial = Dial::new();
+        loop {
+            conn.enter(Stage::Dial);
+            poll_fn(|cx| dial.poll(cx, worker, conn, client)).await?;
+            conn.enter(Stage::Answer);
+            let reached = worker.clock.micros();
+            let replay = replayable && dial.may_replay();
+            let answer = await_answer(worker, conn, client, &mut dial, replayable, replay).await;
+            let leftover = match answer {
+                Ok(Answer::Early) => {
+                    dial.closed_early(worker, conn);
+                    continue;
+                }
+                Ok(Answer::Came(leftover)) => {
+                    dial.answered(conn, worker.now());
+                    leftover
+                }
+                Ok(Answer::Committed) => None,
+                Err(close) => {
+                    dial.closed_early(worker, conn);
+                    return Err(close);
+                }
+            };
+            let Some(attempt) = dial.take() else {
+                return Err(conn.close(Reason::Internal, Blame::Gateway));
+            };
+            let tier = attempt.choice.tier;
+            worker.stats().reached(tier, reached.since(began));
+            let upstream = attempt.keep(worker, conn);
+            return Ok(Opened { upstream, leftover });
+        }
     }
 }
 
-/// The route for this hello on this listener. A mesh listener wants one of the mesh's ALPN values first: the gate keeps
+/// The route for this hello on this listener; whether the hello is all the client has said and may be said twice. A mesh listener wants one of the mesh's ALPN values first: the gate keeps
 /// arbitrary TLS off mesh services (Istio's AUTO_PASSTHROUGH chains match on the same five).
-fn find_route(worker: &Worker, conn: &Conn, hello: &Hello) -> Result<(), Close> {
+fn find_route(worker: &Worker, conn: &Conn, hello: &Hello) -> Result<bool, Close> {
+    conn.enter(Stage::Route);
     conn.alpn.set(hello.alpn);
     let listener = worker.bound(conn.listener);
     let name = hello.name.as_str();
@@ -141,7 +173,8 @@ fn find_route(worker: &Worker, conn: &Conn, hello: &Hello) -> Result<(), Close> 
             entered.map_err(|reason| {
                 conn.enter(Stage::Pick);
                 conn.close(reason, Blame::Gateway)
-            })
+            })?;
+            Ok(!hello.early_data && conn.hello_is_all(hello.len))
         }
         Err(reason) => {
             conn.set_name(name);
@@ -150,24 +183,35 @@ fn find_route(worker: &Worker, conn: &Conn, hello: &Hello) -> Result<(), Close> 
     }
 }
 
-/// Moves bytes until both sides are done, one of them fails, or the closer asks for an end.
-async fn relay(worker: &Rc<Worker>, conn: &Rc<Conn>, client: Client, opened: Opened) -> Close {
+fn begin_relay(
+    worker: &Rc<Worker>,
+    conn: &Rc<Conn>,
+    client: Client,
+    opened: Opened,
+) -> io::Result<Relay> {
     conn.enter(Stage::Relay);
-    let Ok(client) = client.into_registered() else {
-        return conn.close(Reason::Internal, Blame::Gateway);
-    };
+    let client = client.into_registered()?;
     if let (Some(route), Some(choice)) = (conn.route.get(), conn.chosen.get()) {
         conn.count_for(route.flows.of(Some(&choice.origin), "-"));
     }
-    let mut relay = Relay::new(
+    worker.wake_at(conn, worker.now().after(sockets::SETTLED));
+    Ok(Relay::new(
         client,
         opened.upstream,
         worker.relay.clone(),
         opened.leftover,
-    );
-    worker.wake_at(conn, worker.now().after(sockets::SETTLED));
+    ))
+}
+
+/// Moves bytes until both sides are done, one of them fails, or the closer asks for an end. Not an `async fn`: those keep what
+/// they are given twice, and this is what a connection is for most of its life.
+fn relayed<'a>(
+    worker: &'a Worker,
+    conn: &'a Conn,
+    relay: &'a mut Relay,
+) -> impl Future<Output = Result<End, Reason>> + use<'a> {
     let mut lingering = false;
-    let end = poll_fn(|cx| {
+    poll_fn(move |cx| {
         if let Some(reason) = conn.asked_to_stop() {
             return Poll::Ready(Err(reason));
         }
@@ -178,7 +222,11 @@ async fn relay(worker: &Rc<Worker>, conn: &Rc<Conn>, client: Client, opened: Ope
             conn.set_due(Millis::default());
             if !conn.settled.replace(true) {
                 // Only a connection that lives pays for its upstream's keepalive; the client's leg has it from the listener.
-                sockets::keep_alive(relay.upstream(), &worker.config().timeouts);
+                let own = conn
+                    .route
+                    .get()
+                    .and_then(|route| route.balancer().keepalive());
+                sockets::keep_alive(relay.upstream(), &worker.config().timeouts, own);
             }
             relay.rest();
         }
@@ -198,11 +246,6 @@ async fn relay(worker: &Rc<Worker>, conn: &Rc<Conn>, client: Client, opened: Ope
         }
         polled
     })
-    .await;
-    match end {
-        Ok(end) => closed(conn, end),
-        Err(reason) => conn.close(reason, Blame::Gateway),
-    }
 }
 
 /// The relay's end in the words of [`Close`].
@@ -252,7 +295,7 @@ mod tests {
     fn a_connection_is_small() {
         let bytes = (size(serve), size_of::<Conn>());
         assert!(
-            bytes.0 <= 768 && bytes.1 <= 264,
+            bytes.0 <= 376 && bytes.1 <= 208,
             "future and record: {bytes:?}"
         );
     }

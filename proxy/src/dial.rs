@@ -7,7 +7,6 @@ use std::io;
 use std::task::{Context, Poll};
 
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 
 pub(crate) use self::attempt::Attempt;
 use self::attempt::{connect, failure, is_early_close, note, see_off};
@@ -28,67 +27,74 @@ const REPLAYS: usize = 2;
 /// The dials of one connection.
 #[derive(Debug)]
 pub(crate) struct Dial {
-    /// The newest attempt; only it and those in `overtaken` are pending.
+    /// The newest attempt; only it and those in `overtaken` are pending. Once one has the hello, that one.
     newest: Option<Attempt>,
-    /// Earlier ones that were too slow but may still come. Empty, and not allocated, in a connection without trouble.
+    /// Not allocated in a connection without trouble.
+    trouble: Option<Box<Trouble>>,
+    tried: Tried,
+    attempts: u8,
+    /// The end of all attempts; 0 before the first.
+    until: Millis,
+    next: Millis,
+    failure: Option<Reason>,
+}
+
+/// What came of earlier attempts.
+#[derive(Debug, Default)]
+struct Trouble {
+    /// Those that were too slow but may still come.
     overtaken: Vec<Attempt>,
     /// Endpoints that closed on the hello. Whether that was their fault shows when another one answers it.
     suspects: Vec<Choice>,
-    tried: Tried,
-    attempts: u8,
-    until: Option<Millis>,
-    next: Millis,
-    failure: Option<Reason>,
 }
 
 impl Dial {
     pub(crate) fn new() -> Self {
         Self {
             newest: None,
-            overtaken: Vec::new(),
-            suspects: Vec::new(),
+            trouble: None,
             tried: Tried::default(),
             attempts: 0,
-            until: None,
+            until: Millis::default(),
             next: Millis::default(),
             failure: None,
         }
     }
 
-    /// Goes on until an endpoint has connected and taken the (first part of the) held hello.
+    /// Goes on until an endpoint has connected and taken the (first part of the) held hello: see [`Dial::reached`].
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         worker: &Worker,
         conn: &Conn,
         client: &TcpStream,
-    ) -> Poll<Result<Attempt, Close>> {
+    ) -> Poll<Result<(), Close>> {
         if let Some(reason) = conn.asked_to_stop() {
-            self.leave_overtaken(worker, conn);
+            self.leave_all(worker, conn);
             return Poll::Ready(Err(conn.close(reason, Blame::Gateway)));
         }
         let now = worker.now();
-        let until = *self
-            .until
-            .get_or_insert_with(|| now.after(worker.config().timeouts.dial));
+        if self.until == Millis::default() {
+            self.until = now.after(worker.config().timeouts.dial);
+        }
         let over = loop {
-            if let Some(attempt) = self.poll_pending(cx, worker, conn, now) {
+            if self.poll_pending(cx, worker, conn, now) {
                 self.leave_overtaken(worker, conn);
-                return Poll::Ready(Ok(attempt));
+                return Poll::Ready(Ok(()));
             }
-            let over = self.attempts == ATTEMPTS || now >= until;
-            if over && self.newest.is_none() && self.overtaken.is_empty() {
+            let over = self.attempts == ATTEMPTS || now >= self.until;
+            if over && self.is_idle() {
                 return Poll::Ready(Err(self.give_up(conn)));
             }
             if over || (self.newest.is_some() && now < self.next) {
                 break over;
             }
             if self.newest.is_some() && sockets::is_reset(client) {
-                self.leave_overtaken(worker, conn);
+                self.leave_all(worker, conn);
                 return Poll::Ready(Err(conn.close(Reason::ClientGone, Blame::Downstream)));
             }
             if !self.start_next(worker, conn, now) {
-                if self.newest.is_none() && self.overtaken.is_empty() {
+                if self.is_idle() {
                     return Poll::Ready(Err(self.give_up(conn)));
                 }
                 // Nothing else to try: what is pending has its full time.
@@ -99,15 +105,28 @@ impl Dial {
         Poll::Pending
     }
 
+    /// The attempt that has the hello.
+    pub(crate) fn reached(&mut self) -> Option<&mut Attempt> {
+        self.newest.as_mut()
+    }
+
+    /// The connection is that attempt's from now on.
+    pub(crate) fn take(&mut self) -> Option<Attempt> {
+        self.newest.take()
+    }
+
     /// Whether an endpoint that closes on the hello may still be replaced.
     pub(crate) fn may_replay(&self) -> bool {
-        self.suspects.len() < REPLAYS
+        let suspects = |trouble: &Trouble| trouble.suspects.len();
+        self.trouble.as_deref().map_or(0, suspects) < REPLAYS
     }
 
     /// The endpoint closed on the hello; the next poll tries another one.
-    pub(crate) fn closed_early(&mut self, worker: &Worker, conn: &Conn, attempt: Attempt) {
-        attempt.note(worker, conn, Outcome::ClosedEarly);
-        self.suspects.push(attempt.choice);
+    pub(crate) fn closed_early(&mut self, worker: &Worker, conn: &Conn) {
+        if let Some(attempt) = self.newest.take() {
+            attempt.note(worker, conn, Outcome::ClosedEarly);
+            self.trouble().suspects.push(attempt.choice);
+        }
         let reason = match conn.gateway_alert.get() {
             Some(_) => Reason::GatewayAlert,
             None => Reason::UpstreamClosedEarly,
@@ -117,41 +136,50 @@ impl Dial {
 
     /// An endpoint answered the hello, so those that closed on it are to blame; a hostile hello ejects nobody.
     pub(crate) fn answered(&mut self, conn: &Conn, now: Millis) {
-        for choice in self.suspects.drain(..) {
+        for choice in self
+            .trouble
+            .iter_mut()
+            .flat_map(|trouble| trouble.suspects.drain(..))
+        {
             conn.blame(&choice, now);
         }
     }
 
-    /// Sees what the pending attempts have come to; gives the first that has the hello.
+    /// Sees what the pending attempts have come to; whether one has the hello, which then is `newest`.
     fn poll_pending(
         &mut self,
         cx: &mut Context<'_>,
         worker: &Worker,
         conn: &Conn,
         now: Millis,
-    ) -> Option<Attempt> {
+    ) -> bool {
         let held = conn.held.borrow();
-        if let Some(mut attempt) = self.newest.take() {
-            match attempt.poll(cx, &held, now) {
-                Poll::Pending => self.newest = Some(attempt),
-                Poll::Ready(Ok(())) => return Some(attempt),
-                Poll::Ready(Err(fault)) => self.fail(worker, conn, attempt, &fault, now),
+        if let Some(attempt) = &mut self.newest
+            && let Poll::Ready(outcome) = attempt.poll(cx, &held, worker)
+        {
+            let Err(fault) = outcome else {
+                return true;
+            };
+            if let Some(attempt) = self.newest.take() {
+                self.fail(worker, conn, attempt, &fault, now);
             }
         }
         let mut at = 0;
-        while at < self.overtaken.len() {
-            match self.overtaken[at].poll(cx, &held, now) {
-                Poll::Pending => at += 1,
-                Poll::Ready(outcome) => {
-                    let attempt = self.overtaken.swap_remove(at);
-                    match outcome {
-                        Ok(()) => return Some(attempt),
-                        Err(fault) => self.fail(worker, conn, attempt, &fault, now),
-                    }
-                }
+        while let Some(attempt) = self.overtaken().get_mut(at) {
+            let Poll::Ready(outcome) = attempt.poll(cx, &held, worker) else {
+                at += 1;
+                continue;
+            };
+            let attempt = self.trouble().overtaken.swap_remove(at);
+            if let Err(fault) = outcome {
+                self.fail(worker, conn, attempt, &fault, now);
+            } else {
+                let beaten = self.newest.replace(attempt);
+                self.trouble().overtaken.extend(beaten);
+                return true;
             }
         }
-        None
+        false
     }
 
     fn fail(
@@ -166,7 +194,7 @@ impl Dial {
         attempt.note(worker, conn, outcome);
         self.failure = Some(reason);
         if is_early_close(fault) {
-            self.suspects.push(attempt.choice);
+            self.trouble().suspects.push(attempt.choice);
         } else {
             conn.blame(&attempt.choice, now);
         }
@@ -187,7 +215,7 @@ impl Dial {
         self.tried.add(&choice);
         self.attempts += 1;
         worker.stats().dialled();
-        let started = Instant::now();
+        let started = worker.clock.micros();
         let limit = route
             .balancer()
             .connect_timeout()
@@ -199,7 +227,9 @@ impl Dial {
             .max(choice.usual_connect() * 2);
         match connect(choice.address()) {
             Ok(stream) => {
-                self.overtaken.extend(self.newest.take());
+                if let Some(slow) = self.newest.take() {
+                    self.trouble().overtaken.push(slow);
+                }
                 self.newest = Some(Attempt {
                     stream,
                     choice,
@@ -224,12 +254,39 @@ impl Dial {
 
     /// Overtaken attempts go on without the hello, to their own limits: their outcome counts for their endpoints.
     fn leave_overtaken(&mut self, worker: &Worker, conn: &Conn) {
-        for attempt in self.overtaken.drain(..).chain(self.newest.take()) {
+        for attempt in self
+            .trouble
+            .iter_mut()
+            .flat_map(|trouble| trouble.overtaken.drain(..))
+        {
             attempt.note(worker, conn, Outcome::Overtaken);
             if let Some(route) = conn.route.get() {
                 tokio::task::spawn_local(see_off(attempt, route.clone(), worker.clock));
             }
         }
+    }
+
+    /// Nobody waits for the hello to be answered any more.
+    fn leave_all(&mut self, worker: &Worker, conn: &Conn) {
+        if let Some(slow) = self.newest.take() {
+            self.trouble().overtaken.push(slow);
+        }
+        self.leave_overtaken(worker, conn);
+    }
+
+    fn is_idle(&self) -> bool {
+        let waits = |trouble: &Trouble| !trouble.overtaken.is_empty();
+        self.newest.is_none() && !self.trouble.as_deref().is_some_and(waits)
+    }
+
+    fn overtaken(&mut self) -> &mut [Attempt] {
+        self.trouble
+            .as_deref_mut()
+            .map_or(&mut [], |trouble| &mut trouble.overtaken)
+    }
+
+    fn trouble(&mut self) -> &mut Trouble {
+        self.trouble.get_or_insert_default()
     }
 
     fn give_up(&self, conn: &Conn) -> Close {
@@ -247,7 +304,8 @@ impl Dial {
 
     /// Has the tick wake the connection when the next attempt is due or a pending one is over.
     fn wake_in_time(&self, worker: &Worker, conn: &Conn, over: bool) {
-        let pending = self.newest.iter().chain(&self.overtaken);
+        let overtaken = self.trouble.iter().flat_map(|trouble| &trouble.overtaken);
+        let pending = self.newest.iter().chain(overtaken);
         let ends = pending.map(|attempt| attempt.until).min();
         let next = (!over).then_some(self.next);
         if let Some(when) = ends.into_iter().chain(next).min()

@@ -40,6 +40,8 @@ struct Padded(AtomicUsize);
 pub(crate) enum Admission {
     /// It is served.
     Serve,
+    /// All places are taken: it is served in the place of a client whose hello is still incomplete, or else told so.
+    Crowded,
     /// It is told that there are too many.
     Refuse,
     /// It is closed.
@@ -77,7 +79,7 @@ impl Gauges {
             return Admission::Drop;
         }
         let mut admission = if open >= self.limit {
-            Admission::Refuse
+            Admission::Crowded
         } else {
             Admission::Serve
         };
@@ -184,7 +186,7 @@ mod tests {
         }
         assert_eq!(
             seen[..3],
-            [Admission::Serve, Admission::Serve, Admission::Refuse]
+            [Admission::Serve, Admission::Serve, Admission::Crowded]
         );
         assert_eq!(seen.last(), Some(&Admission::Drop));
     }

@@ -113,6 +113,14 @@ fn admit(worker: &Rc<Worker>, socket: TcpStream, peer: SocketAddr, listener: u16
     let admission = gauges.enter(peer.ip());
     match admission {
         Admission::Drop => worker.stats().dropped(),
+        Admission::Crowded => {
+            let admission = match worker.end_oldest_hello() {
+                true => Admission::Serve,
+                false => Admission::Refuse,
+            };
+            gauges.assign(worker.index);
+            Worker::start(worker, socket, peer, listener, admission);
+        }
         Admission::Refuse => {
             gauges.assign(worker.index);
             Worker::start(worker, socket, peer, listener, admission);

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream as StdTcpStream};
 use std::time::Duration;
 
+use model::Keepalive;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -58,7 +59,7 @@ fn listener(address: SocketAddr, timeouts: &Timeouts) -> io::Result<Socket> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
-    set_keep_alive(SockRef::from(&socket), timeouts)?;
+    set_keep_alive(SockRef::from(&socket), timeouts, None)?;
     Ok(socket)
 }
 
@@ -81,15 +82,20 @@ pub(crate) fn connect(address: SocketAddr) -> io::Result<StdTcpStream> {
     }
 }
 
-/// Keepalive and user timeout for the upstream leg. A socket that fails here is about to fail anyway.
-pub(crate) fn keep_alive(socket: &TcpStream, timeouts: &Timeouts) {
-    let _ = set_keep_alive(SockRef::from(socket), timeouts);
+/// Keepalive and user timeout for the upstream leg; `own` is what the service's policy says. A socket that fails here is about
+/// to fail anyway.
+pub(crate) fn keep_alive(socket: &TcpStream, timeouts: &Timeouts, own: Option<Keepalive>) {
+    let _ = set_keep_alive(SockRef::from(socket), timeouts, own);
 }
 
-fn set_keep_alive(socket: SockRef<'_>, timeouts: &Timeouts) -> io::Result<()> {
+fn set_keep_alive(
+    socket: SockRef<'_>,
+    timeouts: &Timeouts,
+    own: Option<Keepalive>,
+) -> io::Result<()> {
     let keepalive = TcpKeepalive::new()
-        .with_time(timeouts.keepalive)
-        .with_interval(timeouts.keepalive_interval);
+        .with_time(own.map_or(timeouts.keepalive, |own| own.time))
+        .with_interval(own.map_or(timeouts.keepalive_interval, |own| own.interval));
     socket.set_tcp_keepalive(&keepalive)?;
     socket.set_tcp_user_timeout(Some(timeouts.user))
 }

@@ -32,7 +32,7 @@ use crate::open::{OpenConnection, Query};
 use crate::relay;
 use crate::stats::Stats;
 use crate::table::{Route, Tables};
-use crate::tick::{TICK, Wheel};
+use crate::tick::{Key, TICK, Wheel};
 
 /// A listener as it was bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,22 +222,20 @@ impl Worker {
             .borrow_mut()
             .add(|key| Conn::new(key, peer, listener, worker.clock.micros()));
         worker.closer.borrow_mut().joined();
-        let serving = Serving {
+        let mut serving = Serving {
             worker: worker.clone(),
             conn,
             close: None,
         };
         tokio::task::spawn_local(async move {
-            let mut serving = serving;
-            let Serving {
-                worker,
-                conn,
-                close,
-            } = &mut serving;
-            *close = Some(match admission {
+            let (worker, conn) = (&serving.worker, &serving.conn);
+            let close = match admission {
                 Admission::Serve => conn::serve(worker, conn, socket).await,
-                Admission::Refuse | Admission::Drop => conn::turn_away(worker, conn, socket).await,
-            });
+                Admission::Crowded | Admission::Refuse | Admission::Drop => {
+                    conn::turn_away(worker, conn, socket).await
+                }
+            };
+            serving.end(close);
         });
     }
 
@@ -323,14 +321,33 @@ impl Worker {
     pub(crate) fn enforce_ceiling(&self) {
         let mut holding = self.holding.borrow_mut();
         while let Some(oldest) = holding.oldest_beyond_ceiling() {
-            let conns = self.conns.borrow();
-            if let Some(conn) = conns.get(oldest)
-                && conn.stage() == Stage::Hello
-            {
-                holding.release(conn.held.take());
-                conn.ask_to_stop(Reason::Overloaded);
+            self.crowd_out(oldest, &mut holding);
+        }
+    }
+
+    /// Ends the oldest incomplete hello of this worker, for a newcomer; whether there was one. A storm of clients that say
+    /// nothing so ends itself, instead of keeping out those who would.
+    pub(crate) fn end_oldest_hello(&self) -> bool {
+        let mut holding = self.holding.borrow_mut();
+        while let Some(oldest) = holding.oldest() {
+            if self.crowd_out(oldest, &mut holding) {
+                return true;
             }
         }
+        false
+    }
+
+    /// Ends a connection whose hello is still incomplete; whether it was.
+    fn crowd_out(&self, key: Key, holding: &mut Holding) -> bool {
+        let conns = self.conns.borrow();
+        let waiting = conns
+            .get(key)
+            .filter(|conn| conn.stage() == Stage::Hello && conn.asked_to_stop().is_none());
+        if let Some(conn) = waiting {
+            holding.release(conn.held.take());
+            conn.ask_to_stop(Reason::Overloaded);
+        }
+        waiting.is_some()
     }
 
     /// A client was only told that there is no room, because there was no descriptor for it.
@@ -387,6 +404,12 @@ struct Serving {
     worker: Rc<Worker>,
     conn: Rc<Conn>,
     close: Option<Close>,
+}
+
+impl Serving {
+    fn end(&mut self, close: Close) {
+        self.close = Some(close);
+    }
 }
 
 impl Drop for Serving {

@@ -130,6 +130,40 @@ async fn beyond_the_limit_clients_are_told() {
     mesh.client(Role::Inbound).ask().await.expect("an answer");
 }
 
+/// A storm of clients that do not finish their hello takes all places, and keeps nobody out: the oldest of them makes room.
+/// Who is served is never asked to.
+#[tokio::test(flavor = "multi_thread")]
+async fn half_hellos_make_room_for_whoever_comes() {
+    let (mesh, _backend, hello) = one_endpoint(|config| {
+        config.limits.connections = Some(20);
+    })
+    .await;
+    let address = mesh.address(Role::Inbound);
+    let served = mesh.client(Role::Inbound).connect().await;
+    let mut served = served.expect("a connection");
+    let mut storm = Vec::new();
+    for n in 0..100 {
+        let mut client = RawClient::connect(address).await.expect("a connection");
+        // Every other one says nothing at all.
+        client.send(&hello[..(n % 2) * 100]).await.expect("sent");
+        storm.push(client);
+        if n % 10 == 9 {
+            let answer = mesh.client(Role::Inbound).ask().await;
+            assert_eq!(answer.expect("an answer").who, "one");
+        }
+    }
+    until("the others made room", || {
+        mesh.count(Reason::Overloaded) >= 80
+    })
+    .await;
+    assert!(
+        mesh.proxy().open() <= 21,
+        "{} are open",
+        mesh.proxy().open()
+    );
+    assert_eq!(served.ask().await.expect("an answer").who, "one");
+}
+
 /// A client that was turned away and stays silent is not waited for, neither by its place nor by a stop.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_was_turned_away_does_not_linger() {

@@ -39,7 +39,7 @@ pub use self::merge::{Part, merge};
 pub use self::network::{Gateway, Network};
 pub use self::place::{Place, is_dialable, place};
 pub use self::policy::{
-    Distribute, Failover, LoadBalancer, LocalityPolicy, OutlierDetection, Policy,
+    Distribute, Failover, Keepalive, LoadBalancer, LocalityPolicy, OutlierDetection, Policy,
     TrafficDistribution,
 };
 pub use self::remote::{

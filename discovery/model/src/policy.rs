@@ -22,6 +22,12 @@ pub struct Policy {
     pub connect_timeout: Option<Duration>,
     /// Open connections to the service through this gateway; `None`: no limit.
     pub max_connections: Option<u32>,
+    /// A connection on which no byte has moved for so long is closed; `None`: never.
+    pub idle_timeout: Option<Duration>,
+    /// A connection that is so old is closed; `None`: never.
+    pub max_duration: Option<Duration>,
+    /// Keepalive towards the endpoint; `None`: the gateway's own.
+    pub keepalive: Option<Keepalive>,
     /// Settings that stand in the place of all these for one service port (Istio's `portLevelSettings`).
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub ports: BTreeMap<u16, Arc<Self>>,
@@ -32,6 +38,26 @@ impl Policy {
     #[must_use]
     pub fn for_port(self: &Arc<Self>, port: u16) -> &Arc<Self> {
         self.ports.get(&port).unwrap_or(self)
+    }
+}
+
+/// When a silent peer is asked whether it is still there. How often in vain has no place here: on Linux the user timeout
+/// decides that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keepalive {
+    /// Silence before the first probe.
+    pub time: Duration,
+    /// Between probes.
+    pub interval: Duration,
+}
+
+impl Default for Keepalive {
+    /// Design section 5.
+    fn default() -> Self {
+        Self {
+            time: Duration::from_secs(60),
+            interval: Duration::from_secs(10),
+        }
     }
 }
 

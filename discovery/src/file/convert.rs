@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use model::{
-    Chunked, Destination, Distribute, Endpoint, Failover, Gateway, Health, Hostname, Labels,
-    LoadBalancer, LocalityPolicy, Network, NetworkId, Origin, OutlierDetection, Part,
+    Chunked, Destination, Distribute, Endpoint, Failover, Gateway, Health, Hostname, Keepalive,
+    Labels, LoadBalancer, LocalityPolicy, Network, NetworkId, Origin, OutlierDetection, Part,
     PassthroughRoute, Policy, Port, PortMap, Protocol, Service, Subset, TlsMode,
     TrafficDistribution, Workload,
 };
@@ -312,6 +312,15 @@ impl Converter<'_> {
             warmup: policy.warmup.map(|span| span.0),
             connect_timeout: policy.connect_timeout.map(|span| span.0),
             max_connections: policy.max_connections,
+            idle_timeout: policy.idle_timeout.map(|span| span.0),
+            max_duration: policy.max_duration.map(|span| span.0),
+            keepalive: policy.keepalive.map(|given| {
+                let usual = Keepalive::default();
+                Keepalive {
+                    time: given.time.map_or(usual.time, |span| span.0),
+                    interval: given.interval.map_or(usual.interval, |span| span.0),
+                }
+            }),
             ports: BTreeMap::new(),
         }
     }

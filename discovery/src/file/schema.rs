@@ -193,6 +193,22 @@ pub struct PolicyFile {
     pub connect_timeout: Option<Span>,
     /// Most open connections to the service through this gateway; no limit by default.
     pub max_connections: Option<u32>,
+    /// A connection on which no byte has moved for so long is closed, within five seconds; never by default.
+    pub idle_timeout: Option<Span>,
+    /// A connection that is so old is closed, within five seconds; never by default.
+    pub max_duration: Option<Span>,
+    /// Keepalive towards endpoints; the gateway's own by default.
+    pub keepalive: Option<KeepaliveFile>,
+}
+
+/// When a silent endpoint is asked whether it is still there.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeepaliveFile {
+    /// Silence before the first probe, `60s` by default.
+    pub time: Option<Span>,
+    /// Between probes, `10s` by default.
+    pub interval: Option<Span>,
 }
 
 /// How an endpoint is chosen within a tier.

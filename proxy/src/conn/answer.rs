@@ -4,7 +4,6 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
@@ -12,7 +11,7 @@ use tokio::net::TcpStream;
 
 use super::Conn;
 use crate::close::{Blame, Close, Reason};
-use crate::dial::Attempt;
+use crate::dial::{Attempt, Dial};
 use crate::relay::Leftover;
 use crate::worker::Worker;
 
@@ -36,22 +35,25 @@ pub(super) enum Answer {
     Committed,
 }
 
-/// Waits for the answer. `watched`: the hello is all the client has sent and may be sent twice; `replay`: it may still be
+/// Waits for the answer. Not an `async fn`: those keep what they are given twice. `watched`: the hello is all the client has sent and may be sent twice; `replay`: it may still be
 /// sent to another endpoint.
-pub(super) async fn await_answer(
-    worker: &Rc<Worker>,
-    conn: &Conn,
-    client: &TcpStream,
-    attempt: &mut Attempt,
+pub(super) fn await_answer<'a>(
+    worker: &'a Worker,
+    conn: &'a Conn,
+    client: &'a TcpStream,
+    dial: &'a mut Dial,
     watched: bool,
     replay: bool,
-) -> Result<Answer, Close> {
+) -> impl Future<Output = Result<Answer, Close>> + use<'a> {
     worker.wake_at(conn, worker.now().after(worker.config().timeouts.dial));
     conn.gateway_alert.set(None);
-    poll_fn(|cx| {
+    poll_fn(move |cx| {
         if let Some(reason) = conn.asked_to_stop() {
             return Poll::Ready(Err(conn.close(reason, Blame::Gateway)));
         }
+        let Some(attempt) = dial.reached() else {
+            return Poll::Ready(Err(conn.close(Reason::Internal, Blame::Gateway)));
+        };
         let outcome = match ready!(poll_answer(
             worker, conn, client, attempt, watched, replay, cx
         )) {
@@ -61,7 +63,6 @@ pub(super) async fn await_answer(
         };
         Poll::Ready(outcome)
     })
-    .await
 }
 
 /// An error means that the endpoint closed before its first byte.

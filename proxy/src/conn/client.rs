@@ -63,8 +63,7 @@ impl Client {
     }
 
     /// Gives the registered socket away.
-    pub(super) fn into_registered(mut self) -> io::Result<TcpStream> {
-        self.register()?;
+    pub(super) fn into_registered(self) -> io::Result<TcpStream> {
         match self {
             Self::Registered(socket) => Ok(socket),
             Self::Raw(_) | Self::Lost => Err(io::ErrorKind::NotConnected.into()),

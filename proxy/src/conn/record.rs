@@ -53,6 +53,8 @@ pub(crate) struct Conn {
     stop: Cell<Option<Reason>>,
     /// Rounds of the worker in which no byte moved.
     quiet: Cell<u8>,
+    /// When a round last found that bytes had moved, in seconds.
+    moved: Cell<u32>,
     first_byte: Cell<u32>,
     due: Cell<Millis>,
     waker: OnceCell<Waker>,
@@ -93,6 +95,7 @@ impl Conn {
             stage: Cell::new(Stage::Accept),
             stop: Cell::new(None),
             quiet: Cell::new(0),
+            moved: Cell::new(seconds(accepted.millis())),
             first_byte: Cell::new(0),
             due: Cell::default(),
             waker: OnceCell::new(),
@@ -236,14 +239,20 @@ impl Conn {
     }
 
     /// Another round of the worker is over; in how many in a row no byte has moved, 255 for all that are more.
-    pub(crate) fn count_quiet(&self, moved: bool) -> u8 {
+    pub(crate) fn count_quiet(&self, moved: bool, now: Millis) -> u8 {
         let rounds = if moved {
+            self.moved.set(seconds(now));
             0
         } else {
             self.quiet.get().saturating_add(1)
         };
         self.quiet.set(rounds);
         rounds
+    }
+
+    /// How long no byte has moved, to the second and as the rounds have seen it.
+    pub(crate) fn idle(&self, now: Millis) -> Duration {
+        Duration::from_secs(seconds(now).saturating_sub(self.moved.get()).into())
     }
 
     /// Rounds have another length from now on.
@@ -288,4 +297,9 @@ impl Conn {
     pub(crate) fn is_due(&self, now: Millis) -> bool {
         self.due.get() != Millis::default() && now >= self.due.get()
     }
+}
+
+/// A worker's time in seconds: 136 years of it.
+fn seconds(at: Millis) -> u32 {
+    u32::try_from(at.0 / 1_000).unwrap_or(u32::MAX)
 }

@@ -52,7 +52,9 @@ pub(super) async fn refuse(
     if let Some(description) = passed_on.or_else(|| alert(reason).map(|alert| alert as u8)) {
         let _ = SockRef::from(socket).send(&record(description));
     }
-    if SockRef::from(socket).shutdown(Shutdown::Write).is_ok() {
+    let told = SockRef::from(socket).shutdown(Shutdown::Write).is_ok();
+    // Who had to make room for another makes it now.
+    if told && conn.asked_to_stop() != Some(Reason::Overloaded) {
         discard(worker, conn, socket).await;
     }
 }

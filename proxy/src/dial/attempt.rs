@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 
 use crate::access::{self, Outcome};
 use crate::balance::Choice;
-use crate::clock::{Clock, Millis};
+use crate::clock::{Clock, Micros, Millis};
 use crate::close::Reason;
 use crate::conn::Conn;
 use crate::sockets::{self, is_our_own};
@@ -28,7 +27,7 @@ pub(crate) struct Attempt {
     pub(crate) sent: usize,
     /// How long the connect took, in microseconds; 0 before.
     pub(super) connect: u32,
-    pub(super) started: Instant,
+    pub(super) started: Micros,
     pub(super) until: Millis,
 }
 
@@ -38,18 +37,18 @@ impl Attempt {
         &mut self,
         cx: &mut Context<'_>,
         hello: &[u8],
-        now: Millis,
+        worker: &Worker,
     ) -> Poll<io::Result<()>> {
         loop {
             if self.stream.poll_write_ready(cx)?.is_pending() {
-                if now >= self.until {
+                if worker.now() >= self.until {
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
                 return Poll::Pending;
             }
             match self.stream.try_write(hello) {
                 Ok(sent) => {
-                    let took = self.started.elapsed();
+                    let took = worker.clock.micros().since(self.started);
                     self.sent = sent;
                     self.connect = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
                     self.choice.connected(took);
@@ -81,7 +80,7 @@ pub(super) fn note(
     conn: &Conn,
     choice: &Choice,
     outcome: Outcome,
-    started: Instant,
+    started: Micros,
 ) {
     worker.stats().attempted(outcome);
     conn.note(access::Attempt {
@@ -90,7 +89,7 @@ pub(super) fn note(
         tier: choice.tier,
         gateway: choice.gateway,
         outcome,
-        took: started.elapsed(),
+        took: worker.clock.micros().since(started),
     });
 }
 
@@ -102,7 +101,9 @@ pub(super) async fn see_off(attempt: Attempt, route: Arc<Route>, clock: Clock) {
         && matches!(attempt.stream.take_error(), Ok(None))
         && attempt.stream.peer_addr().is_ok();
     if connected {
-        attempt.choice.connected(attempt.started.elapsed());
+        attempt
+            .choice
+            .connected(clock.micros().since(attempt.started));
         attempt.choice.succeeded(clock.now());
     } else {
         attempt.choice.dial_failed(&route, clock.now());

@@ -63,9 +63,14 @@ impl Holding {
     /// The first in line while more is held than the ceiling allows. Those in line may be complete or gone by now.
     pub(super) fn oldest_beyond_ceiling(&mut self) -> Option<Key> {
         if self.bytes > self.ceiling {
-            self.line.pop_front()
+            self.oldest()
         } else {
             None
         }
+    }
+
+    /// Takes the first out of the line. It may be complete or gone by now.
+    pub(super) fn oldest(&mut self) -> Option<Key> {
+        self.line.pop_front()
     }
 }

@@ -3,6 +3,7 @@
 
 use super::Worker;
 use crate::clock::Millis;
+use crate::closer::overdue;
 use crate::tick::TICK;
 
 /// Where the round is.
@@ -33,8 +34,9 @@ impl Round {
         };
         let share = (places - self.next).div_ceil(self.ticks_left);
         for conn in conns.in_places(self.next..self.next + share) {
-            let rounds = conn.count_quiet(conn.tell_flow());
-            if let Some(reason) = closer.judge(conn, rounds, now) {
+            let rounds = conn.count_quiet(conn.tell_flow(), now);
+            let reason = closer.judge(conn, rounds, now);
+            if let Some(reason) = reason.or_else(|| overdue(conn, now)) {
                 conn.ask_to_stop(reason);
             }
         }

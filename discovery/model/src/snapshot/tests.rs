@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    Assigned, Endpoint, Gateway, Health, Labels, LoadBalancer, LocalityPolicy, Origin,
+    Assigned, Endpoint, Gateway, Health, Keepalive, Labels, LoadBalancer, LocalityPolicy, Origin,
     OutlierDetection, Policy, Port, Protocol, Subset, TlsMode, TrafficDistribution,
 };
 
@@ -68,6 +68,12 @@ fn policy() -> impl Strategy<Value = Arc<Policy>> {
                     warmup,
                     connect_timeout,
                     max_connections,
+                    idle_timeout: warmup,
+                    max_duration: connect_timeout,
+                    keepalive: warmup.map(|time| Keepalive {
+                        time,
+                        ..Keepalive::default()
+                    }),
                     ports: warmup
                         .map(|_| (80, Arc::new(of_port)))
                         .into_iter()

@@ -138,6 +138,9 @@ fn of_settings(settings: &TrafficSettings, distribution: TrafficDistribution) ->
         warmup: balancer.warmup,
         connect_timeout: pool.connect_timeout,
         max_connections: pool.max_connections,
+        idle_timeout: pool.idle_timeout,
+        max_duration: pool.max_duration,
+        keepalive: pool.keepalive,
         ports: BTreeMap::new(),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
-    Distribute, Failover, LoadBalancer, LocalityPolicy, OutlierDetection, Policy,
+    Distribute, Failover, Keepalive, LoadBalancer, LocalityPolicy, OutlierDetection, Policy,
     TrafficDistribution,
 };
 
@@ -108,6 +108,25 @@ fn a_traffic_policy_becomes_ours() {
             Policy {
                 max_connections: Some(7),
                 connect_timeout: Some(Duration::from_millis(1500)),
+                ..Policy::default()
+            },
+        ),
+        (
+            "connectionPool: {tcp: {idleTimeout: 1h, maxConnectionDuration: 2h, tcpKeepalive: {time: 5m, probes: 3}}}",
+            Policy {
+                idle_timeout: secs(3_600),
+                max_duration: secs(7_200),
+                keepalive: Some(Keepalive {
+                    time: Duration::from_secs(300),
+                    ..Keepalive::default()
+                }),
+                ..Policy::default()
+            },
+        ),
+        (
+            "connectionPool: {tcp: {idleTimeout: 0s, tcpKeepalive: {}}}",
+            Policy {
+                keepalive: Some(Keepalive::default()),
                 ..Policy::default()
             },
         ),
