@@ -9,6 +9,7 @@ mod explain;
 mod http;
 mod image;
 mod kubernetes;
+mod kubernetes_disk;
 mod kubernetes_faults;
 mod layering;
 mod metrics;

@@ -1,8 +1,10 @@
 //! Regions: in each a real API server with what users apply, an endpoint of `hello` and a gateway that finds all by itself.
 //! Only for tests that run [`in_namespace`](crate::in_namespace): everything has 10.x addresses.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use discovery::kubernetes::remote_secret::{self, Request};
@@ -10,6 +12,7 @@ use gateway::App;
 use gateway::config;
 use serde_json::Value;
 use sidecar::{Backend, Client, Pki};
+use tempfile::TempDir;
 
 use crate::{ControlPlane, until_async};
 
@@ -34,6 +37,10 @@ pub struct Region {
     pub backend: Backend,
     number: u8,
     app: Option<App>,
+    /// What its gateways leave for each other.
+    disk: TempDir,
+    /// How many gateways there were before this one.
+    turn: u16,
 }
 
 /// The three of them.
@@ -88,6 +95,8 @@ impl Region {
             backend: backend.expect("an endpoint starts"),
             number,
             app: None,
+            disk: tempfile::tempdir().expect("a folder"),
+            turn: 0,
         };
         region.plane.apply(&region.objects()).await;
         region
@@ -98,6 +107,34 @@ impl Region {
     /// # Panics
     /// When it does not start.
     pub async fn start_gateway(&mut self) {
+        self.app = Some(self.new_gateway().await);
+    }
+
+    /// Starts a gateway beside the one that runs, on ports of its own, with the same folder. Gives the old one.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn add_gateway(&mut self) -> App {
+        self.turn += 1;
+        let app = self.new_gateway().await;
+        self.app.replace(app).expect("one was running")
+    }
+
+    /// Ends its gateway.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn stop_gateway(&mut self) {
+        self.app.take().expect("one was running").stop().await;
+    }
+
+    /// The folder of what its gateways leave for each other.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.disk.path()
+    }
+
+    async fn new_gateway(&self) -> App {
         let [name, network, region] = NAMES[usize::from(self.number) - 1];
         let text = format!(
             "cluster: {name}
@@ -112,29 +149,31 @@ listeners:
 admin: {{address: '127.0.0.1:0'}}
 stats: {{address: '127.0.0.1:0'}}
 ready: {{address: '127.0.0.1:0'}}
-source: {{kubernetes: {{kubeconfig: '{}'}}}}
+drain: {{announce: 1s}}
+source: {{kubernetes: {{kubeconfig: '{}', snapshot: '{}'}}}}
 ",
             self.inbound(),
             self.outbound(),
-            self.plane.kubeconfig().display()
+            self.plane.kubeconfig().display(),
+            self.folder().display()
         );
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("gateway.yaml");
         std::fs::write(&file, text).expect("written");
         let config = config::load(Some(&file), &[]).expect("a good configuration");
-        self.app = Some(App::start(config).await.expect("the gateway starts"));
+        App::start(config).await.expect("the gateway starts")
     }
 
     /// Where other networks enter.
     #[must_use]
     pub fn inbound(&self) -> SocketAddr {
-        SocketAddr::new(address(self.number, 255), 15443)
+        SocketAddr::new(address(self.number, 255), 15443 + 10 * self.turn)
     }
 
     /// Where local workloads leave.
     #[must_use]
     pub fn outbound(&self) -> SocketAddr {
-        SocketAddr::new(address(self.number, 255), 15444)
+        SocketAddr::new(address(self.number, 255), 15444 + 10 * self.turn)
     }
 
     /// Where its gateway's metrics are.
@@ -205,6 +244,21 @@ source: {{kubernetes: {{kubeconfig: '{}'}}}}
         let answer = crate::get(self.app().addresses().admin, "/status").await;
         let status: Value = serde_json::from_str(&answer.body).expect("JSON");
         status["source"].clone()
+    }
+
+    /// Waits until its gateway is ready; gives who was waited for meanwhile.
+    pub async fn until_ready(&self) -> BTreeSet<String> {
+        let waited = Mutex::new(BTreeSet::new());
+        until_async(&format!("{}'s gateway is ready", self.name), async || {
+            let answer = crate::get(self.app().addresses().ready, "/healthz/ready").await;
+            let status: Value = serde_json::from_str(&answer.body).expect("JSON");
+            let names = status["waitingFor"].as_array().into_iter().flatten();
+            let names = names.filter_map(Value::as_str).map(str::to_owned);
+            waited.lock().expect("not poisoned").extend(names);
+            answer.status == 200
+        })
+        .await;
+        waited.into_inner().expect("not poisoned")
     }
 
     fn app(&self) -> &App {
