@@ -11,6 +11,7 @@ mod image;
 mod kubernetes;
 mod kubernetes_disk;
 mod kubernetes_faults;
+mod kubernetes_faults_table;
 mod layering;
 mod metrics;
 mod readme;

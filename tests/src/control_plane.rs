@@ -13,7 +13,7 @@ use discovery::kubernetes::client::{self, Home, Local};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-pub(crate) use self::apply::documents;
+pub(crate) use self::apply::{documents, path_of};
 pub use self::build::{CannotBuild, build};
 
 /// A running API server; killed when this is dropped.

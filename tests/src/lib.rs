@@ -1,6 +1,7 @@
 //! What the stories stand on: a mesh of real endpoints with a real gateway before it, in this process or as a child. It must
 //! decide nothing that a story is about.
 
+mod api_fake;
 mod child;
 mod control_plane;
 mod hello;
@@ -14,6 +15,7 @@ mod prometheus;
 mod region;
 mod until;
 
+pub use self::api_fake::{ApiFake, Fault, base64};
 pub use self::child::{Child, Crowd, raise_descriptors};
 pub use self::control_plane::{CannotBuild, ControlPlane, build};
 pub use self::hello::Hello;

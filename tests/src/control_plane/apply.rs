@@ -74,7 +74,7 @@ pub(crate) fn documents(yaml: &str) -> Vec<Value> {
 }
 
 /// By the API's conventions: plural of the kind, under its namespace if it has one.
-fn path_of(object: &Value) -> String {
+pub(crate) fn path_of(object: &Value) -> String {
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
     let version = text("/apiVersion").expect("apiVersion");
     let root = if version.contains('/') { "apis" } else { "api" };
