@@ -145,7 +145,7 @@ labels: {{istio: eastwestgateway}}
 workers: 1
 listeners:
   - {{address: '{}', role: inbound}}
-  - {{address: '{}', role: outbound}}
+  - {{address: '{}', role: outbound, network: network9}}
 admin: {{address: '127.0.0.1:0'}}
 stats: {{address: '127.0.0.1:0'}}
 ready: {{address: '127.0.0.1:0'}}

@@ -71,8 +71,9 @@ impl App {
             stats: stats.local_addr()?,
             ready: probe.local_addr()?,
         };
-        for Bound { address, role } in proxy.bound() {
-            tracing::info!(%address, role = role.as_str(), "listening");
+        for (Bound { address, role }, listener) in proxy.bound().iter().zip(&config.listeners) {
+            let network = listener.network.as_deref();
+            tracing::info!(%address, role = role.as_str(), network, "listening");
         }
         tracing::info!(admin = %addresses.admin, stats = %addresses.stats, ready = %addresses.ready, "listening");
         let state = Arc::new(State {

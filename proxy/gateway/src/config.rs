@@ -127,6 +127,11 @@ pub struct Listener {
     pub address: SocketAddr,
     /// What it is for.
     pub role: Role,
+    /// The remote network that clients think they reach here, on an outbound listener: Istio's meshNetworks gives each
+    /// network an address and port of its own. Only said in the log and in `/config`; what is picked is as free as on any
+    /// outbound listener.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
     /// Wants a PROXY header (version 1 or 2) before the hello, from whom; nobody sends one by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_protocol: Option<ProxyProtocol>,
@@ -205,6 +210,7 @@ impl Default for Gateway {
             listeners: vec![Listener {
                 address: any(15443),
                 role: Role::Inbound,
+                network: None,
                 proxy_protocol: None,
             }],
             admin: Admin::default(),

@@ -1,6 +1,6 @@
 //! The rules of a configuration that its form cannot say. It must not change anything.
 
-use super::Gateway;
+use super::{Gateway, Role};
 
 /// What is wrong with the configuration as a whole: the key, and why.
 pub(super) fn check(gateway: &Gateway) -> Result<(), (String, String)> {
@@ -19,6 +19,26 @@ pub(super) fn check(gateway: &Gateway) -> Result<(), (String, String)> {
             return wrong(
                 "listeners",
                 &format!("two of them have the address {}", listener.address),
+            );
+        }
+    }
+    for (at, listener) in gateway.listeners.iter().enumerate() {
+        let Some(network) = &listener.network else {
+            continue;
+        };
+        if listener.role != Role::Outbound {
+            return wrong(
+                "listeners",
+                &format!(
+                    "network: {network} stands on a listener that is not outbound: only those stand for a network"
+                ),
+            );
+        }
+        let same = |other: &super::Listener| other.network.as_ref() == Some(network);
+        if gateway.listeners[..at].iter().any(same) {
+            return wrong(
+                "listeners",
+                &format!("two of them stand for {network}: each network needs one"),
             );
         }
     }

@@ -81,6 +81,18 @@ fn a_wrong_file_says_where() {
             "two of them",
         ),
         (
+            "role: inbound",
+            "role: inbound, network: network3",
+            "gateway.yaml:5:",
+            "not outbound",
+        ),
+        (
+            "{address: \"0.0.0.0:15444\", role: outbound}",
+            "{address: \"0.0.0.0:15444\", role: outbound, network: a}\n  - {address: \"0.0.0.0:1\", role: outbound, network: a}",
+            "gateway.yaml:5:",
+            "two of them stand for a",
+        ),
+        (
             "127.0.0.1:15000",
             "0.0.0.0:15000",
             "gateway.yaml:6:",
