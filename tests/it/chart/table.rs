@@ -6,6 +6,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use super::{gateway_yaml, helm, one, release};
+
 const README: &str = include_str!("../../../deploy/README.md");
 const KNOWN: &str = include_str!("../../../deploy/helm/causeway/known.yaml");
 const VALUES: &str = include_str!("../../../deploy/helm/causeway/values.yaml");
@@ -95,6 +97,32 @@ fn values_and_schema_have_what_is_known() {
         let below: BTreeSet<&str> = texts(below).collect();
         assert_eq!(keys(&typed[section]["properties"]), below, "{section}");
         assert!(keys(&values[section]).is_subset(&below), "{section}");
+    }
+}
+
+/// Helm takes a default away where a user writes null.
+#[test]
+fn any_value_may_be_taken_away() {
+    let Some(helm) = helm("table::any_value_may_be_taken_away") else {
+        return;
+    };
+    let values = yaml(VALUES);
+    let top: Vec<String> = keys(&values).into_iter().map(str::to_owned).collect();
+    let below = values.as_object().expect("a map").iter();
+    let below: Vec<String> = below
+        .flat_map(|(section, values)| {
+            let plain = keys(values).into_iter().filter(|key| !key.contains('.'));
+            plain.map(move |key| format!("{section}.{key}"))
+        })
+        .collect();
+    for all in [top, below] {
+        let sets: Vec<String> = all.iter().map(|key| format!("{key}=null")).collect();
+        let sets = sets.join(",");
+        let objects = helm.objects(release(&["--set", &sets]));
+        one(&objects, "Service", "eastwest-gateway");
+        one(&objects, "Deployment", "eastwest-gateway");
+        let config = gateway::config::parse("gateway.yaml", &gateway_yaml(&objects));
+        config.unwrap_or_else(|why| panic!("{sets}: {why}"));
     }
 }
 

@@ -33,7 +33,7 @@
 {{- range $key := $keys -}}
 {{- $value := get (get $.Values $section | default dict) $key -}}
 {{- /* `on` and `off` are truth values in a values file. */ -}}
-{{- if and (eq $key "successes") (kindIs "bool" $value) }}{{ $value = ternary "on" "off" $value }}{{ end -}}
+{{- if and (has $key (list "active" "successes")) (kindIs "bool" $value) }}{{ $value = ternary "on" "off" $value }}{{ end -}}
 {{- if not (or (kindIs "invalid" $value) (and (kindIs "string" $value) (eq $value ""))) -}}
 {{- $_ := set $given $key $value -}}
 {{- end -}}

@@ -1,12 +1,12 @@
 {{/* Parts of the Pod. */}}
 
 {{- define "causeway.image" -}}
-{{- with .Values.image -}}
-{{- if .digest -}}
-{{ .repository }}@{{ .digest }}
+{{- $image := .Values.image -}}
+{{- $repository := $image.repository | default "causeway" -}}
+{{- if $image.digest -}}
+{{ $repository }}@{{ $image.digest }}
 {{- else -}}
-{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}
-{{- end -}}
+{{ $repository }}:{{ $image.tag | default .Chart.AppVersion }}
 {{- end -}}
 {{- end -}}
 

@@ -9,6 +9,7 @@ Istio's chart keeps its defaults under a key of their own, and takes what stands
 {{- $_ := mustMergeOverwrite $.Values (deepCopy .) -}}
 {{- end -}}
 {{- $_ := unset .Values "_internal_defaults_do_not_set" -}}
+{{- include "causeway.withoutNull" . -}}
 {{- $global := .Values.global | default dict -}}
 {{- range $key := list "imagePullPolicy" "imagePullSecrets" "priorityClassName" "platform" -}}
 {{- if and (get $global $key) (not (get $.Values $key)) -}}
@@ -25,12 +26,29 @@ Istio's chart keeps its defaults under a key of their own, and takes what stands
 {{- include "causeway.onlyTexts" (dict "path" "outbound.annotations" "map" .Values.outbound.annotations) -}}
 {{- end -}}
 
+{{/* What was taken away by null is there again, without anything in it; a switch without a position is off, kind and image
+are what they are by default. */}}
+{{- define "causeway.withoutNull" -}}
+{{- $known := .Files.Get "known.yaml" | fromYaml -}}
+{{- $maps := concat (keys $known.sections) (keys $known.gateway) (list "labels" "selectorLabels" "annotations" "podAnnotations" "nodeSelector" "env") -}}
+{{- range $key := $maps -}}
+{{- if not (kindIs "map" (get $.Values $key)) }}{{ $_ := set $.Values $key dict }}{{ end -}}
+{{- end -}}
+{{- range $section, $key := dict "autoscaling" "enabled" "snapshot" "enabled" "serviceAccount" "create" -}}
+{{- $_ := set (get $.Values $section) $key (get (get $.Values $section) $key | empty | not) -}}
+{{- end -}}
+{{- if not (kindIs "bool" (get .Values.istio "discoverable")) }}{{ $_ := set .Values.istio "discoverable" true }}{{ end -}}
+{{- if not (get .Values.service "type") }}{{ $_ := set .Values.service "type" "LoadBalancer" }}{{ end -}}
+{{- if not (get .Values.outbound "ports") }}{{ $_ := set .Values.outbound "ports" (list 15444) }}{{ end -}}
+{{- $_ := set .Values "kind" (get .Values "kind" | default "Deployment") -}}
+{{- end -}}
+
 {{/*
 Fails where a map stands in the place of a text: `--set labels.topology.istio.io/network=x` makes three levels of one name.
 */}}
 {{- define "causeway.onlyTexts" -}}
 {{- $path := .path -}}
-{{- range $key, $value := .map -}}
+{{- range $key, $value := (.map | default dict) -}}
 {{- if kindIs "map" $value -}}
 {{- $leaf := include "causeway.leaf" (dict "name" $key "value" $value) | fromJson -}}
 {{- $name := $leaf.name | replace "." "\\." -}}
