@@ -1,5 +1,6 @@
 //! Single values and what they must lead to, where a golden file would not say why.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -207,6 +208,54 @@ fn an_entry_that_is_not_15443_says_so() {
         security["sysctls"][0]["name"],
         "net.ipv4.ip_unprivileged_port_start"
     );
+}
+
+#[test]
+fn each_dashboard_and_file_of_rules_is_packed_as_it_is() {
+    let Some(helm) = helm("values::each_dashboard_and_file_of_rules_is_packed_as_it_is") else {
+        return;
+    };
+    let values = "dashboards.enabled=true,dashboards.namespace=grafana,prometheusRule.enabled=true";
+    let objects = helm.objects(release(&["--set", values]));
+    let read = |file: &Path| std::fs::read_to_string(file).expect("a text");
+    let files = |folder: &str| {
+        let entries = std::fs::read_dir(helm.chart().join(folder)).expect("a folder");
+        let files: Vec<PathBuf> = entries
+            .map(|entry| entry.expect("an entry").path())
+            .collect();
+        assert!(!files.is_empty(), "{folder}");
+        files.into_iter().map(|file| {
+            let stem = file.file_stem().and_then(|stem| stem.to_str());
+            (stem.expect("a name").to_owned(), file)
+        })
+    };
+    for (stem, file) in files("dashboards") {
+        let map = one(
+            &objects,
+            "ConfigMap",
+            &format!("eastwest-gateway-dashboard-{stem}"),
+        );
+        assert_eq!(map["metadata"]["namespace"], "grafana");
+        assert_eq!(map["metadata"]["labels"]["grafana_dashboard"], "1");
+        let packed = map["data"][format!("{stem}.json")].as_str();
+        assert_eq!(packed.map(str::trim_end), Some(read(&file).trim_end()));
+    }
+    for (stem, file) in files("alerts") {
+        let rule = one(
+            &objects,
+            "PrometheusRule",
+            &format!("eastwest-gateway-{stem}"),
+        );
+        let meant: Value = serde_saphyr::from_str(&read(&file)).expect("YAML");
+        assert!(meant["groups"].is_array(), "{stem}");
+        assert_eq!(rule["spec"], meant, "{stem}");
+    }
+    let without = helm.objects(release(&[]));
+    let packed = without.iter().filter(|object| {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        name.contains("dashboard") || object["kind"] == "PrometheusRule"
+    });
+    assert_eq!(packed.count(), 0);
 }
 
 #[test]
