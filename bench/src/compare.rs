@@ -57,7 +57,7 @@ pub fn run(settings: &Settings, found: &[Found], cores: &Cores, folder: &Path) -
     let routes: Vec<Route> = endpoints
         .each
         .iter()
-        .map(|(_, _, route)| route.clone())
+        .map(|(_, route)| route.clone())
         .collect();
     let running = found
         .iter()
@@ -114,10 +114,20 @@ pub(crate) fn name(subject: Subject) -> &'static str {
     subject.map_or("no proxy", Peer::name)
 }
 
-/// The endpoints, one for each manner, each behind a route of its own.
+/// The endpoints, one for each manner, each behind a route of its own; and one more for the streams that stand beside something.
 struct Endpoints {
-    each: Vec<(Manner, Backend, Route)>,
+    each: Vec<(Backend, Route)>,
 }
+
+/// Their names, and the order in which they are kept.
+const NAMES: [(&str, Manner, i32); 5] = [
+    ("answer", Manner::Answer, 0),
+    ("echo", Manner::Echo, 0),
+    ("stream", Manner::Stream, 0),
+    ("sink", Manner::Sink, 0),
+    (BESIDE, Manner::Stream, BULK_STEPS_BACK),
+];
+const BESIDE: &str = "beside";
 
 impl Endpoints {
     fn start() -> Result<Self> {
@@ -127,36 +137,30 @@ impl Endpoints {
             false => (Ipv4Addr::LOCALHOST, 1),
         };
         let mut each = Vec::new();
-        for (name, manner, nice) in [
-            ("answer", Manner::Answer, 0),
-            ("echo", Manner::Echo, 0),
-            ("stream", Manner::Stream, BULK_STEPS_BACK),
-            ("sink", Manner::Sink, BULK_STEPS_BACK),
-        ] {
+        for (name, manner, nice) in NAMES {
             let backend = Backend::start((ip, 0).into(), Serving::new(manner), nice)?;
             let port = backend.address.port();
             let endpoints = (1..=addresses)
                 .map(|last| SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), port)))
                 .collect();
-            each.push((manner, backend, Route::new(name, endpoints)));
+            each.push((backend, Route::new(name, endpoints)));
         }
         Ok(Self { each })
     }
 
-    /// Where the load goes, through this proxy or straight, by the manner of endpoint that it needs.
+    /// Where the load goes, through this proxy or straight.
     fn aim<'a>(&self, workload: Workload, running: Option<&'a Running>) -> Result<Aim<'a>> {
-        let to = |manner: Manner| -> Result<(SocketAddr, Opening)> {
-            let (_, _, route) = self
-                .each
-                .iter()
-                .find(|(each, _, _)| *each == manner)
-                .context("an endpoint of each manner was started")?;
+        let to = |wanted: &str| -> Result<(SocketAddr, Opening)> {
+            let mut named = NAMES.iter().zip(&self.each);
+            let (_, (_, route)) = named
+                .find(|((name, ..), _)| *name == wanted)
+                .with_context(|| format!("no endpoint is called {wanted}"))?;
             let address = running.map_or(route.endpoints[0], |running| running.address);
             Ok((address, Opening::bare(&route.sni(), SIDECAR_ALPN)?))
         };
         Ok(Aim {
-            main: to(workload.manner())?,
-            beside: to(Manner::Stream)?,
+            main: to(workload.endpoint())?,
+            beside: to(BESIDE)?,
             proxy: running,
         })
     }

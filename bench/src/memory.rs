@@ -18,8 +18,7 @@ const CONNECTIONS: (usize, usize) = (1_000, 9_000);
 const ROUTES: (usize, usize) = (1_000, 5_000);
 /// From how many endpoints of one route to how many.
 const ENDPOINTS: (usize, usize) = (1_000, 21_000);
-/// How long a proxy has to give back what it needed only for a moment. Shorter than any of them waits for a hello (HAProxy, as it
-/// is set up here, and Causeway: 10 s).
+/// How long a proxy has to give back what it needed only for a moment.
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// What is counted.

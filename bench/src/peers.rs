@@ -23,6 +23,9 @@ use crate::process::{self, Cpu, Ended};
 /// How long a proxy may take until it listens; with thousands of routes some take seconds.
 const START: Duration = Duration::from_secs(60);
 
+/// How long each proxy waits for a hello: long enough that `memory` can open thousands of connections without one and look.
+const HELLO_SECONDS: u32 = 120;
+
 /// One proxy with one way to set it up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Peer {

@@ -8,7 +8,6 @@ use anyhow::{Result, anyhow, bail};
 use clap::ValueEnum;
 
 use super::BULK_STEPS_BACK;
-use crate::backend::Manner;
 use crate::cores;
 use crate::load::{self, Mark, Opening, Outcome, Plan, Work};
 use crate::peers::Running;
@@ -134,12 +133,13 @@ impl Workload {
         )
     }
 
-    pub(crate) fn manner(self) -> Manner {
+    /// The endpoint that it needs.
+    pub(crate) fn endpoint(self) -> &'static str {
         match self {
-            Self::Connections => Manner::Answer,
-            Self::BulkDown => Manner::Stream,
-            Self::BulkUp => Manner::Sink,
-            _ => Manner::Echo,
+            Self::Connections => "answer",
+            Self::BulkDown => "stream",
+            Self::BulkUp => "sink",
+            _ => "echo",
         }
     }
 

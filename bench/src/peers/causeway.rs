@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Route, Setup, said};
+use super::{HELLO_SECONDS, Route, Setup, said};
 
 /// The profile of the binaries that are shipped.
 const PROFILE: &str = "dist";
@@ -63,6 +63,7 @@ pub(super) fn setup(folder: &Path, address: SocketAddr, routes: &[Route]) -> Set
          admin: {{address: \"127.0.0.1:0\"}}\n\
          stats: {{address: \"127.0.0.1:0\"}}\n\
          ready: {{address: \"127.0.0.1:0\"}}\n\
+         timeouts: {{hello: {HELLO_SECONDS}s}}\n\
          source: {{file: mesh.yaml}}\n"
     );
     let mut mesh = "services:\n".to_owned();

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::causeway::workspace;
-use super::{Route, Setup, said};
+use super::{HELLO_SECONDS, Route, Setup, said};
 
 pub(super) fn find() -> Result<(PathBuf, String)> {
     let peers = workspace().join("target/peers");
@@ -50,6 +50,7 @@ pub(super) fn setup(folder: &Path, address: SocketAddr, routes: &[Route]) -> Set
                     "name": "envoy.filters.listener.tls_inspector",
                     "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"},
                 }],
+                "listener_filters_timeout": format!("{HELLO_SECONDS}s"),
                 "filter_chains": chains,
             }],
             "clusters": clusters,

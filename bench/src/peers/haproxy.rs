@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::cores::file_limit;
 
-use super::{Route, Setup, in_path, said};
+use super::{HELLO_SECONDS, Route, Setup, in_path, said};
 
 pub(super) fn find() -> Result<(PathBuf, String)> {
     let binary = in_path("haproxy")?;
@@ -39,7 +39,7 @@ pub(super) fn setup(folder: &Path, address: SocketAddr, routes: &[Route], splice
          defaults\n  mode tcp\n{splicing}\
          \x20 timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n\
          frontend in\n  bind {address}\n\
-         \x20 tcp-request inspect-delay 10s\n\
+         \x20 tcp-request inspect-delay {HELLO_SECONDS}s\n\
          \x20 tcp-request content accept if {{ req.ssl_hello_type 1 }}\n\
          \x20 use_backend %[req.ssl_sni,lower,map({})]\n",
         map.display()

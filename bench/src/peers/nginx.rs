@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 
-use super::{Route, Setup, in_path, said};
+use super::{HELLO_SECONDS, Route, Setup, in_path, said};
 
 /// Where Debian's package `libnginx-mod-stream` puts it.
 const MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
@@ -50,7 +50,7 @@ pub(super) fn setup(folder: &Path, address: SocketAddr, routes: &[Route]) -> Set
          \x20 map_hash_max_size {size};\n\
          \x20 map $ssl_preread_server_name $route {{\n{names}  }}\n\
          {upstreams}\
-         \x20 server {{\n    listen {address} backlog=4096;\n    ssl_preread on;\n    proxy_half_close on;\n    proxy_pass $route;\n  }}\n}}\n"
+         \x20 server {{\n    listen {address} backlog=4096;\n    ssl_preread on;\n    preread_timeout {HELLO_SECONDS}s;\n    proxy_half_close on;\n    proxy_pass $route;\n  }}\n}}\n"
     );
     Setup {
         files: vec![("nginx.conf", config)],
