@@ -11,7 +11,7 @@ use crate::access;
 use crate::config::Gateway;
 use crate::drain::{self, Phase};
 use crate::http::{self, Server};
-use crate::metrics::{EndpointCounts, Myself};
+use crate::metrics::{EndpointCounts, Myself, Totals};
 use crate::ready::Ready;
 use crate::source::Source;
 
@@ -30,6 +30,7 @@ pub(crate) struct State {
     pub(crate) phase: Phase,
     pub(crate) myself: Myself,
     pub(crate) endpoint_counts: EndpointCounts,
+    pub(crate) totals: Arc<Totals>,
     pub(crate) ready: Ready,
     pub(crate) addresses: Addresses,
 }
@@ -84,6 +85,7 @@ impl App {
             phase: Phase::default(),
             myself,
             endpoint_counts: EndpointCounts::default(),
+            totals: Arc::default(),
             ready,
             addresses,
         });

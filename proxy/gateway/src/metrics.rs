@@ -1,11 +1,12 @@
-//! The metrics, rendered from what the gateway has counted: nothing is kept here, so a series exists only while there is
-//! something to say. One file a subject.
+//! The metrics, rendered from what the gateway has counted: a series exists only while there is something to say, and nothing is
+//! kept but what keeps a sum from falling. One file a subject.
 
 mod data_path;
 mod istio;
 mod mesh;
 mod series;
 mod source;
+mod totals;
 
 use prometheus::{Encoder, Registry, TextEncoder};
 
@@ -13,6 +14,7 @@ use self::istio::IstioTcp;
 pub(crate) use self::istio::Myself;
 pub(crate) use self::mesh::EndpointCounts;
 use self::series::{counter, gauge};
+pub(crate) use self::totals::Totals;
 use crate::app::State;
 use crate::{cli, process};
 
@@ -41,7 +43,8 @@ pub(crate) fn render(state: &State) -> prometheus::Result<Vec<u8>> {
         }
     }
     let tables = state.proxy.tables().clone();
-    registry.register(Box::new(IstioTcp::new(tables, &state.myself)?))?;
+    let totals = state.totals.clone();
+    registry.register(Box::new(IstioTcp::new(tables, totals, &state.myself)?))?;
     let mut text = Vec::new();
     TextEncoder::new().encode(&registry.gather(), &mut text)?;
     Ok(text)

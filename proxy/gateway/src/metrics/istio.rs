@@ -5,8 +5,8 @@
 //! Series: at most 4 for each of (route x workload x flags) in use. 10,000 routes that are all used, each served by one
 //! workload, are 40,000 series.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use model::{Hostname, Labels, Origin};
 use prometheus::core::{Collector, Desc};
@@ -14,29 +14,27 @@ use prometheus::proto::{Counter, LabelPair, Metric, MetricFamily, MetricType};
 use proxy::flows::Flow;
 use proxy::table::{Route, Tables};
 
-/// The four metrics: name, help, counter.
-type Kind = (&'static str, &'static str, fn(&Flow) -> &AtomicU64);
+use super::totals::{Key, Totals};
+
+/// The four metrics: name, help, place among the counts.
+type Kind = (&'static str, &'static str, usize);
 
 const KINDS: [Kind; 4] = [
     (
         "istio_tcp_connections_opened_total",
         "Connections opened, as Istio counts them.",
-        |flow| &flow.opened,
+        0,
     ),
     (
         "istio_tcp_connections_closed_total",
         "Connections closed, as Istio counts them.",
-        |flow| &flow.closed,
+        1,
     ),
-    (
-        "istio_tcp_sent_bytes_total",
-        "Bytes sent to clients.",
-        |flow| &flow.received,
-    ),
+    ("istio_tcp_sent_bytes_total", "Bytes sent to clients.", 3),
     (
         "istio_tcp_received_bytes_total",
         "Bytes received from clients.",
-        |flow| &flow.sent,
+        2,
     ),
 ];
 
@@ -88,16 +86,21 @@ impl Myself {
 /// Renders the flows of every route.
 pub(super) struct IstioTcp {
     tables: Arc<Tables>,
+    totals: Arc<Totals>,
     descriptions: Vec<Desc>,
     source: Vec<(&'static str, String)>,
 }
 
 impl IstioTcp {
-    /// For these tables.
+    /// For these tables; `totals` is what the last scrape left.
     ///
     /// # Errors
     /// Never: the names are good ones.
-    pub(super) fn new(tables: Arc<Tables>, myself: &Myself) -> prometheus::Result<Self> {
+    pub(super) fn new(
+        tables: Arc<Tables>,
+        totals: Arc<Totals>,
+        myself: &Myself,
+    ) -> prometheus::Result<Self> {
         let descriptions = KINDS.iter().map(|(name, help, _)| {
             Desc::new(
                 (*name).to_owned(),
@@ -108,6 +111,7 @@ impl IstioTcp {
         });
         Ok(Self {
             tables,
+            totals,
             descriptions: descriptions.collect::<Result<_, _>>()?,
             source: vec![
                 ("source_workload", known(&myself.workload)),
@@ -170,7 +174,8 @@ impl Collector for IstioTcp {
     fn collect(&self) -> Vec<MetricFamily> {
         let table = self.tables.load();
         // Istio's labels know no port, subset or direction: routes of one service that are served by one workload are one series.
-        let mut series = std::collections::BTreeMap::<_, (Vec<LabelPair>, [u64; 4])>::new();
+        let mut labels = BTreeMap::new();
+        let mut flows: BTreeMap<Key, Vec<Arc<Flow>>> = BTreeMap::new();
         for route in table.routes() {
             route.flows.sweep();
             for entry in route.flows.each() {
@@ -180,19 +185,18 @@ impl Collector for IstioTcp {
                     origin.map(|origin| (origin.workload.clone(), origin.cluster.clone())),
                     entry.flags,
                 );
-                let (_, counts) = series
-                    .entry(key)
-                    .or_insert_with(|| (self.labels(route, origin, entry.flags), [0; 4]));
-                for (count, (.., counter)) in counts.iter_mut().zip(KINDS) {
-                    *count += counter(&entry.flow).load(Relaxed);
-                }
+                labels
+                    .entry(key.clone())
+                    .or_insert_with(|| self.labels(route, origin, entry.flags));
+                flows.entry(key).or_default().push(entry.flow);
             }
         }
-        let family = |(at, (name, help, _)): (usize, &Kind)| {
-            let metrics = series.values().map(|(labels, counts)| {
+        let sums = self.totals.of(flows);
+        let family = |(name, help, at): &Kind| {
+            let metrics = sums.iter().map(|(key, counts)| {
                 let mut counter = Counter::default();
-                counter.set_value(counts[at] as f64);
-                let mut metric = Metric::from_label(labels.clone());
+                counter.set_value(counts[*at] as f64);
+                let mut metric = Metric::from_label(labels[key].clone());
                 metric.set_counter(counter);
                 metric
             });
@@ -203,10 +207,10 @@ impl Collector for IstioTcp {
             family.set_metric(metrics.collect());
             family
         };
-        if series.is_empty() {
+        if sums.is_empty() {
             return Vec::new();
         }
-        KINDS.iter().enumerate().map(family).collect()
+        KINDS.iter().map(family).collect()
     }
 }
 

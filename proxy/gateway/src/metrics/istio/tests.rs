@@ -1,5 +1,5 @@
-use std::collections::BTreeMap;
 use std::sync::Weak;
+use std::sync::atomic::Ordering::Relaxed;
 
 use model::{
     Chunked, Endpoint, Health, Port, PortMap, Protocol, Service, Snapshot, TlsMode, Workload,
@@ -78,7 +78,8 @@ fn use_all(tables: &Tables, snapshot: &Snapshot) -> Vec<Weak<Flow>> {
 #[test]
 fn ten_thousand_series_appear_and_disappear() {
     let (mut control, tables) = control();
-    let metrics = IstioTcp::new(tables.clone(), &Myself::default()).expect("good names");
+    let metrics =
+        IstioTcp::new(tables.clone(), Arc::default(), &Myself::default()).expect("good names");
     for round in 0..3 {
         let now = snapshot(round * 2 + 1, 10_000);
         control.apply(&now, Millis(1));
@@ -113,7 +114,7 @@ fn labels_are_istios() {
     ];
     let labels = labels.map(|(key, value)| (key.into(), value.into())).into();
     let myself = Myself::new("us", "istio-system", "eastwest", &labels);
-    let families = IstioTcp::new(tables, &myself)
+    let families = IstioTcp::new(tables, Arc::default(), &myself)
         .expect("good names")
         .collect();
     let series = &families[0].get_metric()[0];
