@@ -4,4 +4,5 @@
 pub mod client;
 pub mod proto;
 pub mod resource;
+pub mod server;
 pub mod view;

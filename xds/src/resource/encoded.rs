@@ -19,6 +19,18 @@ pub struct Tag {
     pub mark: u64,
 }
 
+impl Tag {
+    /// A name without a version.
+    #[must_use]
+    pub fn of_name(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            version: 0,
+            mark: 0,
+        }
+    }
+}
+
 /// A resource, encoded.
 #[derive(Debug)]
 pub struct Resource {

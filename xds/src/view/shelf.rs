@@ -28,6 +28,12 @@ pub(super) struct Update {
 }
 
 impl Shelf {
+    /// A shelf of these, which are sorted by name.
+    #[cfg(test)]
+    pub(crate) fn of(items: Vec<Arc<Resource>>) -> Self {
+        Self { items }
+    }
+
     /// All of them, sorted by name.
     #[must_use]
     pub fn items(&self) -> &[Arc<Resource>] {

@@ -1,0 +1,204 @@
+//! State of the world, rule by rule.
+
+use super::super::*;
+use super::rig::Rig;
+
+use Kind::{Cluster, Endpoints, Listener};
+
+#[test]
+fn clusters_are_whole_and_what_lacks_is_gone() {
+    let mut rig = Rig::new("a=1 b=1", "");
+    rig.sotw(Cluster, "", "", "");
+    assert_eq!(rig.drain_sotw(""), ["cds: a=1 b=1"]);
+    rig.change("a=1 b=2", "");
+    assert_eq!(rig.drain_sotw(""), ["cds: a=1 b=2"]);
+    rig.change("b=2", "");
+    assert_eq!(rig.drain_sotw(""), ["cds: b=2"]);
+    rig.change("", "");
+    assert_eq!(rig.drain_sotw(""), ["cds:"]);
+    assert_eq!(
+        rig.drain_sotw(""),
+        [""; 0],
+        "nothing is sent without a change"
+    );
+}
+
+#[test]
+fn endpoints_are_only_what_is_new() {
+    let mut rig = Rig::new("", "a=1 b=1 c=1");
+    rig.sotw(Endpoints, "a b", "", "");
+    assert_eq!(rig.drain_sotw("a b"), ["eds: a=1 b=1"]);
+    rig.change("", "a=1 b=2 c=2");
+    assert_eq!(rig.drain_sotw("a b"), ["eds: b=2"]);
+}
+
+/// Envoy waits 15 s for a name that nothing is said of.
+#[test]
+fn endpoints_of_nobody_are_an_empty_assignment() {
+    let mut rig = Rig::new("", "a=1");
+    rig.sotw(Endpoints, "a x", "", "");
+    assert_eq!(rig.drain_sotw("a x"), ["eds: a=1 x"]);
+    rig.change("", "a=1 x=1");
+    assert_eq!(rig.drain_sotw("a x"), ["eds: x=1"]);
+    rig.change("", "a=1");
+    assert_eq!(rig.drain_sotw("a x"), ["eds: x"]);
+}
+
+#[test]
+fn an_answer_may_change_the_subscription() {
+    let mut rig = Rig::new("", "a=1 b=1");
+    rig.sotw(Endpoints, "a", "", "");
+    let (_, nonce, version) = rig.next_sotw().expect("a response");
+    assert_eq!(
+        rig.sotw(Endpoints, "a b", &version, &nonce),
+        Said::Ack(Endpoints)
+    );
+    assert_eq!(rig.drain_sotw("a b"), ["eds: b=1"], "a is there already");
+}
+
+#[test]
+fn a_stale_nonce_is_ignored_with_all_that_is_said() {
+    let mut rig = Rig::new("", "a=1 b=1");
+    rig.sotw(Endpoints, "a", "", "");
+    let (_, first, version) = rig.next_sotw().expect("a response");
+    rig.sotw(Endpoints, "a", &version, &first);
+    rig.change("", "a=2 b=1");
+    let (_, second, version) = rig.next_sotw().expect("a response");
+    assert_eq!(rig.sotw(Endpoints, "a b", &version, &first), Said::Nothing);
+    assert_eq!(rig.next_sotw(), None);
+    assert_eq!(
+        rig.sotw(Endpoints, "a b", &version, &second),
+        Said::Ack(Endpoints)
+    );
+    assert_eq!(rig.drain_sotw("a b"), ["eds: b=1"]);
+}
+
+#[test]
+fn a_refusal_is_told_by_its_error_and_brings_nothing_back() {
+    let mut rig = Rig::new("a=1", "");
+    rig.sotw(Cluster, "", "", "");
+    let (_, nonce, version) = rig.next_sotw().expect("a response");
+    // The version is the refused one; only the error says that this is no acceptance.
+    let refused = format!("!{nonce}");
+    assert_eq!(
+        rig.sotw(Cluster, "", &version, &refused),
+        Said::Nack(Cluster)
+    );
+    assert_eq!(rig.next_sotw(), None);
+    let standing = rig.session.standing(Cluster);
+    assert_ne!(standing.accepted, standing.sent);
+    assert_eq!(standing.nack.as_deref(), Some(&*format!("refused {nonce}")));
+    rig.change("a=2", "");
+    assert_eq!(rig.drain_sotw(""), ["cds: a=2"]);
+}
+
+#[test]
+fn once_named_nothing_means_nothing() {
+    let mut rig = Rig::new("a=1 b=1", "");
+    rig.sotw(Cluster, "a", "", "");
+    let (text, nonce, version) = rig.next_sotw().expect("a response");
+    assert_eq!(text, "cds: a=1");
+    rig.sotw(Cluster, "", &version, &nonce);
+    rig.change("a=2 b=2", "");
+    assert_eq!(rig.next_sotw(), None);
+}
+
+#[test]
+fn a_name_beside_the_wildcard() {
+    let mut rig = Rig::new("a=1 b=1", "");
+    rig.sotw(Cluster, "* x", "", "");
+    assert_eq!(rig.drain_sotw("* x"), ["cds: a=1 b=1"]);
+    rig.change("a=1 x=1", "");
+    assert_eq!(rig.drain_sotw("* x"), ["cds: a=1 x=1"]);
+}
+
+#[test]
+fn a_listener_that_is_not_there_is_answered() {
+    let mut rig = Rig::new("", "");
+    rig.sotw(Listener, "a:80", "", "");
+    assert_eq!(rig.drain_sotw("a:80"), ["lds:"]);
+}
+
+#[test]
+fn who_comes_back_with_the_state_that_is_there_gets_nothing() {
+    let mut rig = Rig::new("a=1 b=1", "a=1 b=1");
+    rig.sotw(Cluster, "", "", "");
+    let (_, nonce, clusters) = rig.next_sotw().expect("clusters");
+    rig.sotw(Cluster, "", &clusters, &nonce);
+    rig.sotw(Endpoints, "a b", "", "");
+    let (_, _, endpoints) = rig.next_sotw().expect("endpoints");
+
+    rig.reconnect();
+    rig.sotw(Cluster, "", &clusters, "");
+    rig.sotw(Endpoints, "a b", &endpoints, "");
+    assert_eq!(rig.next_sotw(), None);
+    rig.change("a=1 b=1", "a=2 b=1");
+    assert_eq!(rig.drain_sotw("a b"), ["eds: a=2"]);
+
+    rig.reconnect();
+    rig.sotw(Cluster, "", &clusters, "");
+    rig.sotw(Endpoints, "a b", &endpoints, "");
+    assert_eq!(
+        rig.drain_sotw("a b"),
+        ["eds: a=2 b=1"],
+        "clusters are as they were"
+    );
+}
+
+/// Envoy 1.40 repeats its request for endpoints, nonce and version and all, when a cluster has changed.
+#[test]
+fn a_request_that_is_repeated_is_answered_again() {
+    let mut rig = Rig::new("", "a=1 b=1");
+    rig.sotw(Endpoints, "a b", "", "");
+    let (_, nonce, version) = rig.next_sotw().expect("a response");
+    rig.sotw(Endpoints, "a b", &version, &nonce);
+    assert_eq!(rig.next_sotw(), None);
+    assert_eq!(rig.sotw(Endpoints, "a b", &version, &nonce), Said::Nothing);
+    assert_eq!(rig.drain_sotw("a b"), ["eds: a=1 b=1"]);
+}
+
+#[test]
+fn endpoints_of_a_changed_cluster_alone_come_again() {
+    let mut rig = Rig::new("a=1 b=1", "a=1 b=1");
+    rig.sotw(Cluster, "", "", "");
+    let (_, nonce, version) = rig.next_sotw().expect("clusters");
+    rig.sotw(Endpoints, "a b", "", "");
+    rig.drain_sotw("a b");
+    rig.sotw(Cluster, "", &version, &nonce);
+    rig.change("a=2 b=1", "a=1 b=1");
+    let (clusters, ..) = rig.next_sotw().expect("clusters");
+    assert_eq!(clusters, "cds: a=2 b=1");
+    assert_eq!(
+        rig.drain_sotw("a b"),
+        ["eds: a=1"],
+        "CDS need not be answered for it"
+    );
+}
+
+#[test]
+fn a_kind_has_one_response_under_way_and_others_do_not_wait() {
+    let mut rig = Rig::new("a=1", "a=1");
+    rig.sotw(Cluster, "", "", "");
+    rig.sotw(Endpoints, "a", "", "");
+    assert_eq!(
+        rig.next_sotw().map(|(text, ..)| text),
+        Some("cds: a=1".into())
+    );
+    assert_eq!(
+        rig.next_sotw().map(|(text, ..)| text),
+        Some("eds: a=1".into())
+    );
+    rig.change("a=2", "a=2");
+    assert_eq!(rig.next_sotw(), None);
+}
+
+#[test]
+fn names_that_go_and_come_back_are_answered() {
+    let mut rig = Rig::new("", "a=1 c=1");
+    rig.sotw(Endpoints, "a c", "", "");
+    let (_, nonce, version) = rig.next_sotw().expect("a response");
+    rig.sotw(Endpoints, "a c", &version, &nonce);
+    rig.sotw(Endpoints, "", &version, &nonce);
+    rig.sotw(Endpoints, "c", &version, &nonce);
+    assert_eq!(rig.drain_sotw("c"), ["eds: c=1"]);
+}
