@@ -14,6 +14,7 @@ use std::sync::Arc;
 use self::subscription::Subscription;
 use super::wire::{DeltaRequest, DeltaResponse, SotwRequest, SotwResponse};
 use crate::resource::Kind;
+use crate::resource::assignment::LeftOut;
 use crate::view::Shelves;
 
 /// Most names of one kind that a stream may subscribe to: a client that asks for more is ended, so that it cannot grow
@@ -155,6 +156,12 @@ impl Session {
             }
         }
         None
+    }
+
+    /// Endpoints that the client is not told of.
+    #[must_use]
+    pub fn left_out(&self) -> LeftOut {
+        self.shelves.left_out
     }
 
     /// How a kind stands.
