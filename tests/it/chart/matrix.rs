@@ -37,7 +37,7 @@ pub(super) const ROWS: &[Row] = &[
         "istio-system",
         &[
             "--set",
-            "networkGateway=network1,outbound.enabled=true,outbound.ports={15444,15445},networkPolicy.enabled=true",
+            "networkGateway=network1,outbound.enabled=true,outbound.networks.network3=15445,outbound.clusterIP=10.96.7.7,networkPolicy.enabled=true",
             "--set",
             "autoscaling.enabled=false,replicaCount=3,cluster.name=us,locality=us-west/a,regions={us-east,eu-west}",
         ],
@@ -145,7 +145,7 @@ fn nothing_private_is_on_a_public_service() {
     };
     let asked_for = [
         "outbound.enabled=true,service.ports[0].port=15444,service.ports[1].port=15000,service.ports[2].port=15020",
-        "outbound.ports={16000},service.ports[0].port=443,service.ports[0].targetPort=16000",
+        "outbound.networks.network2=16000,outbound.enabled=true,service.ports[0].port=443,service.ports[0].targetPort=16000",
         "service.ports[0].port=9090,service.ports[0].targetPort=stats",
         "outbound.enabled=true,service.ports[0].port=9090,service.ports[0].targetPort=outbound-15444",
         "service.ports[0].port=9090,service.ports[0].targetPort=15020,service.type=ClusterIP",

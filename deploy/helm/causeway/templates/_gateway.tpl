@@ -18,8 +18,11 @@
 {{- end -}}
 {{- end -}}
 {{- if .Values.outbound.enabled -}}
-{{- range .Values.outbound.ports | uniq -}}
-{{- $listeners = append $listeners (dict "address" (printf "%s:%v" $any .) "role" "outbound") -}}
+{{- $outbound := include "causeway.outbound" . | fromJson -}}
+{{- range $port := $outbound.ports -}}
+{{- $listener := dict "address" (printf "%s:%v" $any $port) "role" "outbound" -}}
+{{- with get $outbound.networks (toString $port) }}{{ $_ := set $listener "network" . }}{{ end -}}
+{{- $listeners = append $listeners $listener -}}
 {{- end -}}
 {{- end -}}
 {{- $_ := set $config "listeners" $listeners -}}

@@ -81,7 +81,7 @@ rollingUpdate:
 {{- end }}
 - {name: stats, containerPort: 15020, protocol: TCP}
 {{- if .Values.outbound.enabled }}
-{{- range .Values.outbound.ports | uniq }}
+{{- range (include "causeway.outbound" . | fromJson).ports }}
 - {name: outbound-{{ . }}, containerPort: {{ . }}, protocol: TCP}
 {{- end }}
 {{- end }}

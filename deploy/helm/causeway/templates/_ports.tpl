@@ -60,6 +60,21 @@ The public Service's ports, as JSON:
 {{- dict "ports" $ports "targets" $targets "entry" $entry "left" $left | toJson -}}
 {{- end -}}
 
+{{/* The way out, as JSON {ports: [...], networks: {"15445": network3}}: every port once, and which network it stands for. */}}
+{{- define "causeway.outbound" -}}
+{{- $ports := list -}}
+{{- range .Values.outbound.ports }}{{ $ports = append $ports (int .) }}{{ end -}}
+{{- $networks := dict -}}
+{{- range $network, $port := .Values.outbound.networks -}}
+{{- if hasKey $networks (toString $port) -}}
+{{- fail (printf "outbound.networks: port %v stands for %s and %s, but each network needs one" $port (get $networks (toString $port)) $network) -}}
+{{- end -}}
+{{- $_ := set $networks (toString $port) $network -}}
+{{- $ports = append $ports (int $port) -}}
+{{- end -}}
+{{- dict "ports" (uniq $ports) "networks" $networks | toJson -}}
+{{- end -}}
+
 {{/* Digits of a port number, however it was given; nothing of a name. */}}
 {{- define "causeway.number" -}}
 {{- $text := toString . -}}
@@ -69,7 +84,7 @@ The public Service's ports, as JSON:
 {{/* Whether a target is one of the ports that no public Service may lead to: admin, metrics, outbound. */}}
 {{- define "causeway.isPrivate" -}}
 {{- $private := list "15000" "15020" "stats" -}}
-{{- range .root.Values.outbound.ports -}}
+{{- range (include "causeway.outbound" .root | fromJson).ports -}}
 {{- $private = concat $private (list (toString .) (printf "outbound-%v" .)) -}}
 {{- end -}}
 {{- if has (toString .target) $private }}yes{{ end -}}
