@@ -27,7 +27,7 @@ pub use self::choice::{Choice, Tried};
 pub(crate) use self::draw::Draw;
 use self::group::{Group, Part, Slot};
 use self::maglev::Maglev;
-pub(crate) use self::part::{ChunkParts, Compiler, Selection};
+pub(crate) use self::part::{ChunkParts, Compiler, Selection, is_forbidden};
 pub use self::view::{AddressView, Readiness, TierView, View};
 
 /// Envoy's overprovisioning factor, percent: a tier takes all the traffic until less than 1/1.4 of it is ready.
@@ -140,6 +140,11 @@ impl Balancer {
     #[must_use]
     pub fn unused(&self) -> Unused {
         self.unused
+    }
+
+    /// Whether something may be picked that is not thought dead.
+    pub(crate) fn has_usable(&self) -> bool {
+        !self.shares.is_empty() && !self.ignores_ejections
     }
 
     /// Whether everything is sent to tiers that are closer than this.

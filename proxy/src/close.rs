@@ -79,7 +79,8 @@ macro_rules! reasons {
 reasons! {
     /// A ceiling is reached: open connections, one source's, pending hellos, descriptors, or the service's own limit.
     Overloaded = "overloaded", "UO";
-    /// Closed by the client before its first byte: a load balancer's check, a scanner.
+    /// Nobody wanted to be served: closed by the client before its first byte (a load balancer's check, a scanner), or another
+    /// gateway's probe, which was answered.
     Probe = "probe", "-";
     /// A PROXY header is required here, and what came is none.
     ProxyHeaderMissing = "proxy_header_missing", "-";

@@ -23,6 +23,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Limits in number and size.
     pub limits: Limits,
+    /// How the gateways of other networks are asked whether they are there.
+    pub probes: Probes,
     /// Connections that are closed while they could go on.
     pub closing: Closing,
     /// What is reported of connections that ended.
@@ -95,6 +97,26 @@ pub struct Limits {
     pub pending_hello_bytes: usize,
 }
 
+/// Probes of the gateways of other networks (design section 7).
+///
+/// With the defaults an address that swallows everything is out 4.2 s after it last answered: the longest interval, and
+/// three limits.
+#[derive(Clone, Copy, Debug)]
+pub struct Probes {
+    /// Whether there are any.
+    pub active: bool,
+    /// Time without a sign of life before an address is asked, a tenth more or less. 1 s.
+    pub interval: Duration,
+    /// How long an address may take to answer the hello, the connect included. 1 s: three times the way round the world.
+    pub timeout: Duration,
+    /// So many failures of the last `of` and it is dead. 3, as with dials.
+    pub fall: u32,
+    /// So many signs of life of the last `of` and it is back. 2.
+    pub rise: u32,
+    /// How many of the latest probes count, 32 at most. 4.
+    pub of: u32,
+}
+
 /// Connections that are closed while they could go on.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Closing {
@@ -124,6 +146,7 @@ impl Default for Config {
             zone_spill: true,
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            probes: Probes::default(),
             closing: Closing::default(),
             reports: Reports::default(),
         }
@@ -149,6 +172,19 @@ impl Default for Timeouts {
             keepalive: Duration::from_secs(60),
             keepalive_interval: Duration::from_secs(10),
             user: Duration::from_secs(300),
+        }
+    }
+}
+
+impl Default for Probes {
+    fn default() -> Self {
+        Self {
+            active: true,
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            fall: 3,
+            rise: 2,
+            of: 4,
         }
     }
 }

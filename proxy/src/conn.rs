@@ -32,6 +32,7 @@ use crate::dial::Dial;
 use crate::hello::Hello;
 use crate::relay::{End, Leftover, Relay, Side};
 use crate::sockets;
+use crate::table::Route;
 use crate::worker::Worker;
 
 /// What the stages before the relay came to: the chosen upstream has the hello.
@@ -162,6 +163,9 @@ fn find_route(worker: &Worker, conn: &Conn, hello: &Hello) -> Result<bool, Close
     } else {
         worker.find(listener.role, listener.address.port(), name)
     };
+    if hello.alpn.is_probe() {
+        return Err(answer_probe(conn, found.as_deref().ok()));
+    }
     match found {
         Ok(route) => {
             // A mesh name is its route's, so only passthrough pays for a copy.
@@ -181,6 +185,17 @@ fn find_route(worker: &Worker, conn: &Conn, hello: &Hello) -> Result<bool, Close
             Err(conn.close(reason, Blame::Downstream))
         }
     }
+}
+
+/// Another gateway asks whether somebody would serve this name. It is told by an alert, which the stage decides
+/// ([`refuse::refuse`]): the name is not known, nothing may be picked, or an endpoint would get it, which hears nothing of it.
+fn answer_probe(conn: &Conn, route: Option<&Route>) -> Close {
+    conn.enter(match route {
+        None => Stage::Route,
+        Some(route) if !route.balancer().has_usable() => Stage::Pick,
+        Some(_) => Stage::Answer,
+    });
+    conn.close(Reason::Probe, Blame::Downstream)
 }
 
 fn begin_relay(

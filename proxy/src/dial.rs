@@ -134,14 +134,21 @@ impl Dial {
         self.failure = Some(reason);
     }
 
-    /// An endpoint answered the hello, so those that closed on it are to blame; a hostile hello ejects nobody.
+    /// The attempt that has the hello answered it, so those that closed on it are to blame; a hostile hello ejects nobody, so a
+    /// gateway's alert, which says as little as a close, blames nobody.
     pub(crate) fn answered(&mut self, conn: &Conn, now: Millis) {
+        if conn.gateway_alert.get().is_some() {
+            return;
+        }
         for choice in self
             .trouble
             .iter_mut()
             .flat_map(|trouble| trouble.suspects.drain(..))
         {
             conn.blame(&choice, now);
+        }
+        if let Some(by) = self.newest.as_ref().filter(|by| by.choice.gateway) {
+            by.choice.host.served(now);
         }
     }
 

@@ -14,7 +14,7 @@ mod reject;
 #[cfg(test)]
 mod tests;
 
-pub use self::alpn::Alpn;
+pub use self::alpn::{Alpn, PROBE_PROTOCOL};
 pub use self::name::Name;
 pub use self::reject::Reject;
 

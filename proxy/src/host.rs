@@ -7,7 +7,7 @@ mod registry;
 use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use model::{EndpointKey, OutlierDetection};
@@ -25,7 +25,7 @@ use crate::outlier;
 #[derive(Debug)]
 pub struct Host {
     key: Packed,
-    /// Ejected, ramping or neither, and since or until when: see [`State`].
+    /// Ejected, dead, ramping or neither, and since or until when: see [`State`].
     state: AtomicU64,
     shared: Option<Arc<Self>>,
     open: AtomicU32,
@@ -33,6 +33,10 @@ pub struct Host {
     connect: AtomicU16,
     failures: AtomicU8,
     ejections: AtomicU8,
+    /// Only of a gateway: when it last answered a client, in [`SERVED_UNIT`]s; 0 is never.
+    served: AtomicU32,
+    /// Only of a gateway: to be tried when nothing else is left, although it is out.
+    last_resort: AtomicBool,
 }
 
 /// Whether an address may be picked.
@@ -46,10 +50,15 @@ pub enum State {
     Ramping(Millis),
     /// New since then, in a service whose policy has a warmup.
     Warming(Millis),
+    /// Not picked since then: probes have found nobody, and they decide when it comes back.
+    Dead(Millis),
 }
 
-/// The two uppermost bits of `Host::state` name the state, the others are its moment.
-const TAG: u32 = 62;
+/// The three uppermost bits of `Host::state` name the state, the others are its moment.
+const TAG: u32 = 61;
+
+/// Milliseconds in a unit of `Host::served`: so coarse that 32 bits last for years, and finer than any interval of probes.
+const SERVED_UNIT: u64 = 50;
 
 impl Host {
     /// An address that nothing is known of.
@@ -63,6 +72,8 @@ impl Host {
             connect: AtomicU16::new(0),
             failures: AtomicU8::new(0),
             ejections: AtomicU8::new(0),
+            served: AtomicU32::new(0),
+            last_resort: AtomicBool::new(false),
         }
     }
 
@@ -111,18 +122,40 @@ impl Host {
         State::unpack(self.health().state.load(Relaxed))
     }
 
-    /// Whether it is ejected. It stays so after its time until a connect of our own has succeeded.
+    /// Whether it is not to be picked: ejected by dials, or found dead by probes. An ejection lasts beyond its time until a
+    /// connect of our own has succeeded.
     #[must_use]
-    pub fn is_ejected(&self) -> bool {
-        matches!(self.state(), State::Ejected(_))
+    pub fn is_out(&self) -> bool {
+        self.state().is_out()
     }
 
-    /// Share of its weight that it should get now, percent; 0 while ejected. `warmup` is the window for new addresses.
+    /// Whether it is back, and does not get its full share yet.
+    #[must_use]
+    pub(crate) fn is_ramping(&self, now: Millis) -> bool {
+        matches!(self.state(), State::Ramping(since) if now.since(since) < outlier::RAMP)
+    }
+
+    /// Whether it is tried when nothing else is left, although it is out.
+    #[must_use]
+    pub fn is_last_resort(&self) -> bool {
+        self.health().last_resort.load(Relaxed)
+    }
+
+    /// When a client was last answered through this gateway, to [`SERVED_UNIT`] milliseconds below; `None` if none was.
+    #[must_use]
+    pub(crate) fn last_served(&self) -> Option<Millis> {
+        match self.health().served.load(Relaxed) {
+            0 => None,
+            units => Some(Millis(u64::from(units) * SERVED_UNIT)),
+        }
+    }
+
+    /// Share of its weight that it should get now, percent; 0 while it is out. `warmup` is the window for new addresses.
     #[must_use]
     pub(crate) fn share_percent(&self, now: Millis, warmup: Duration) -> u64 {
         match self.state() {
             State::Steady => 100,
-            State::Ejected(_) => 0,
+            State::Ejected(_) | State::Dead(_) => 0,
             State::Ramping(since) => outlier::ramp_percent(now.since(since), outlier::RAMP),
             State::Warming(since) => outlier::ramp_percent(now.since(since), warmup),
         }
@@ -160,6 +193,12 @@ impl Host {
         }
     }
 
+    /// A client was answered through this gateway.
+    pub(crate) fn served(&self, now: Millis) {
+        let units = u32::try_from(now.0 / SERVED_UNIT).unwrap_or(u32::MAX);
+        self.health().served.store(units.max(1), Relaxed);
+    }
+
     /// A dial failed; `rule` decides whether that ejects. Until when, if this call ejected it.
     pub(crate) fn dial_failed(&self, rule: &OutlierDetection, now: Millis) -> Option<Millis> {
         let host = self.health();
@@ -172,7 +211,7 @@ impl Host {
             return None;
         }
         let packed = host.state.load(Relaxed);
-        if matches!(State::unpack(packed), State::Ejected(_)) {
+        if State::unpack(packed).is_out() {
             return None;
         }
         let until = now.after(outlier::length(rule, host.ejections.load(Relaxed)));
@@ -195,16 +234,27 @@ impl Host {
         until
     }
 
-    /// Our own connect at the end of the ejection succeeded.
+    /// A connect of our own at the end of the ejection succeeded, or the probes of one that was dead.
     pub(crate) fn readmit(&self, now: Millis) {
         let host = self.health();
         host.failures.store(0, Relaxed);
         host.state.store(State::Ramping(now).pack(), Relaxed);
     }
 
+    /// Probes have found nobody.
+    pub(crate) fn found_dead(&self, now: Millis) {
+        self.health().state.store(State::Dead(now).pack(), Relaxed);
+    }
+
+    /// It is to be tried when nothing else is left, although it is out; or not any more.
+    pub(crate) fn set_last_resort(&self, is: bool) {
+        self.health().last_resort.store(is, Relaxed);
+    }
+
     /// Nobody uses it any more; what was learnt of it is no longer true.
-    pub(crate) fn forget_ejection(&self) {
+    pub(crate) fn forget(&self) {
         let host = self.health();
+        host.last_resort.store(false, Relaxed);
         host.failures.store(0, Relaxed);
         host.ejections.store(0, Relaxed);
         host.state.store(State::Steady.pack(), Relaxed);
@@ -246,12 +296,19 @@ impl Host {
 }
 
 impl State {
+    /// Whether an address in this state is not to be picked.
+    #[must_use]
+    pub const fn is_out(self) -> bool {
+        matches!(self, Self::Ejected(_) | Self::Dead(_))
+    }
+
     fn pack(self) -> u64 {
         let (tag, at) = match self {
             Self::Steady => (0, Millis(0)),
             Self::Ejected(at) => (1, at),
             Self::Ramping(at) => (2, at),
             Self::Warming(at) => (3, at),
+            Self::Dead(at) => (4, at),
         };
         tag << TAG | (at.0 & ((1 << TAG) - 1))
     }
@@ -262,7 +319,8 @@ impl State {
             0 => Self::Steady,
             1 => Self::Ejected(at),
             2 => Self::Ramping(at),
-            _ => Self::Warming(at),
+            3 => Self::Warming(at),
+            _ => Self::Dead(at),
         }
     }
 }

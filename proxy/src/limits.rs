@@ -9,9 +9,10 @@ use parking_lot::Mutex;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Limits;
+use crate::control;
 
-/// Descriptors that are not there for connections: runtimes, listeners, logs, the control plane, the reserve.
-const OWN_DESCRIPTORS: usize = 128;
+/// Descriptors that are not there for connections: runtimes, listeners, logs, the control plane, the reserve; and the probes.
+const OWN_DESCRIPTORS: usize = 128 + control::PROBES_AT_ONCE;
 
 /// Descriptors of a worker that are not there for connections: its listeners, its runtime, its pool of pipes.
 const WORKER_DESCRIPTORS: usize = 80;

@@ -1,14 +1,15 @@
 //! The data path as a whole: binds, starts the workers and the control task, and stops them. It must not know where
 //! snapshots come from.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use model::Snapshot;
+use model::{NetworkId, Snapshot};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{self, UnboundedReceiver, unbounded_channel};
 use tokio::sync::{oneshot, watch};
@@ -18,9 +19,10 @@ use crate::clock::{Clock, Millis};
 use crate::close::Reason;
 use crate::closer::Batch;
 use crate::config::Config;
-use crate::control::{Control, Progress};
+use crate::control::{Control, GatewayHealth, NetworkHealth, Progress};
 use crate::limits::Gauges;
 use crate::open::{OpenConnection, Query};
+use crate::probe::Outcome;
 use crate::sockets;
 use crate::stats::{Stats, Totals, total};
 use crate::table::Tables;
@@ -140,6 +142,25 @@ impl Proxy {
     #[must_use]
     pub fn ejected(&self) -> u64 {
         self.progress.ejected.load(Relaxed)
+    }
+
+    /// What is thought of every gateway's address of other networks, in their order.
+    #[must_use]
+    pub fn gateways(&self) -> BTreeMap<SocketAddr, GatewayHealth> {
+        self.progress.gateways.lock().clone()
+    }
+
+    /// What is thought of every other network that is entered through gateways.
+    #[must_use]
+    pub fn networks(&self) -> BTreeMap<NetworkId, NetworkHealth> {
+        self.progress.networks.lock().clone()
+    }
+
+    /// Probes so far, by what they found.
+    pub fn probes(&self) -> impl Iterator<Item = (Outcome, u64)> {
+        let counts = self.progress.probes.iter();
+        let counts = counts.map(|count| count.load(Relaxed));
+        Outcome::ALL.into_iter().zip(counts)
     }
 
     /// Dials that were begun so far.
@@ -268,7 +289,7 @@ fn tell(shared: &Shared, message: impl Fn() -> Message) {
     }
 }
 
-fn cannot_bind(address: std::net::SocketAddr, fault: &io::Error) -> io::Error {
+fn cannot_bind(address: SocketAddr, fault: &io::Error) -> io::Error {
     let hint = match fault.kind() {
         io::ErrorKind::AddrInUse => {
             "; another process listens there: stop it, or choose another address"

@@ -249,7 +249,7 @@ impl Route {
             None
         };
         let (slot, tier) = drawn
-            .or_else(|| balancer.next(tried, &mut rng))
+            .or_else(|| balancer.next(tried, now, &mut rng))
             .ok_or(Reason::NoEndpoint)?;
         let closeness = balancer.tiers[usize::from(tier)].closeness;
         Ok(Choice::take(&slot.host, &slot.origin, tier, closeness))

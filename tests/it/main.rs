@@ -14,6 +14,7 @@ mod kubernetes_faults;
 mod kubernetes_faults_table;
 mod layering;
 mod metrics;
+mod networks;
 mod readme;
 mod reasons;
 mod restart;

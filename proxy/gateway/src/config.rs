@@ -7,6 +7,7 @@ mod lifecycle;
 mod load;
 mod logs;
 mod overrides;
+mod probes;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -23,6 +24,7 @@ pub use self::lifecycle::{Closing, Drain};
 pub use self::load::{ConfigError, load, parse};
 pub use self::logs::{AccessLog, AccessLogFormat, Level, Log, LogFormat, Successes};
 pub use self::overrides::Override;
+pub use self::probes::Probes;
 
 /// The file `gateway.yaml`.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -63,6 +65,8 @@ pub struct Gateway {
     pub timeouts: Timeouts,
     /// Limits in number and size.
     pub limits: Limits,
+    /// How the gateways of other networks are asked whether they are there.
+    pub probes: Probes,
     /// How the gateway ends: what happens after SIGTERM.
     pub drain: Drain,
     /// Connections that are closed at a quiet moment while they could go on.
@@ -222,6 +226,7 @@ impl Default for Gateway {
             zone_spill: Switch::On,
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            probes: Probes::default(),
             drain: Drain::default(),
             closing: Closing::default(),
             access_log: AccessLog::default(),
@@ -337,6 +342,7 @@ impl Gateway {
                 hello_bytes: self.limits.hello_bytes,
                 pending_hello_bytes: self.limits.pending_hello_bytes,
             },
+            probes: self.probes.to_proxy(),
             closing: proxy::config::Closing {
                 max_age: self.closing.max_age.map(|age| age.0),
                 failback_per_second: self.closing.failback_per_second,

@@ -2,6 +2,7 @@
 //! kept but what keeps a sum from falling. One file a subject.
 
 mod data_path;
+mod gateways;
 mod istio;
 mod mesh;
 mod series;
@@ -33,6 +34,7 @@ pub(crate) fn render(state: &State) -> prometheus::Result<Vec<u8>> {
     )?;
     data_path::register(&registry, state)?;
     mesh::register(&registry, state)?;
+    gateways::register(&registry, state)?;
     source::register(&registry, &state.source)?;
     for figure in process::figures() {
         let series = [([], figure.value)];

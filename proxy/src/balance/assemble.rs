@@ -151,7 +151,7 @@ fn add_gateways(
         }
         let key = EndpointKey(address);
         let host = compiler.hosts.of(key).0;
-        let ejected = host.is_ejected() && !compiler.ignore_ejections;
+        let ejected = host.is_out() && !compiler.ignore_ejections;
         assembly
             .gateways
             .entry(key)

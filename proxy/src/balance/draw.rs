@@ -111,6 +111,11 @@ impl<'a> Draw<'a, '_> {
             if self.accepts(drawn.slot) {
                 return Some(drawn);
             }
+            // Where all are on their way back, as the gateways of a network are, drawing again would take them at their full
+            // share at once.
+            if group.ramps(self.now) {
+                break;
+            }
         }
         None
     }
@@ -121,7 +126,7 @@ impl<'a> Draw<'a, '_> {
             .find(|drawn| self.accepts(drawn.slot))
     }
 
-    /// Whether a candidate may be taken now: an ejected one is not, a ramping one with the probability of its share.
+    /// Whether a candidate may be taken now: one that is out is not, a ramping one with the probability of its share.
     fn accepts(&mut self, slot: &Slot) -> bool {
         let state = slot.host.state();
         if state == State::Steady || self.balancer.ignores_ejections {

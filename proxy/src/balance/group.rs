@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use model::Origin;
 
+use crate::clock::Millis;
 use crate::host::Host;
 
 /// One address to pick.
@@ -96,7 +97,17 @@ impl Part {
     }
 }
 
+/// Slots that are looked at to see whether all are on a ramp: a network has seldom more gateways.
+const LOOKED_AT: usize = 16;
+
 impl Group {
+    /// Whether all are on a ramp, or out, as far as the first ones show. Only asked where one was just seen that is.
+    pub(crate) fn ramps(&self, now: Millis) -> bool {
+        let slots = self.parts().flat_map(|part| part.slots.iter());
+        let mut first = slots.take(LOOKED_AT);
+        first.all(|slot| slot.host.is_ramping(now) || slot.host.is_out())
+    }
+
     /// The parts in their order; those without weight are left out.
     pub(crate) fn of(parts: impl IntoIterator<Item = Part>) -> Self {
         let mut total = 0;

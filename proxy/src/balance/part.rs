@@ -110,16 +110,9 @@ impl Compiler<'_> {
         compiled
     }
 
-    /// Whether an address is never dialled (design section 5): those that nobody dials, and our own listeners.
+    /// Whether an address is never dialled.
     pub(crate) fn is_forbidden(&self, address: SocketAddr) -> bool {
-        let ip = address.ip().to_canonical();
-        // A listener on all addresses is reached by any loopback address at its port; other addresses of this machine are
-        // given to the control task as listeners of their own.
-        let own = |listener: &SocketAddr| {
-            listener.port() == address.port()
-                && (listener.ip() == ip || (listener.ip().is_unspecified() && ip.is_loopback()))
-        };
-        !is_dialable(ip, self.allow_loopback) || self.own.iter().any(own)
+        is_forbidden(address, self.own, self.allow_loopback)
     }
 
     fn local(
@@ -134,7 +127,7 @@ impl Compiler<'_> {
             host.warm_up(self.now);
         }
         let class = match endpoint.health {
-            Health::Healthy | Health::Degraded if host.is_ejected() && !self.ignore_ejections => {
+            Health::Healthy | Health::Degraded if host.is_out() && !self.ignore_ejections => {
                 excluded.push(key);
                 Class::Rest
             }
@@ -146,16 +139,28 @@ impl Compiler<'_> {
     }
 }
 
+/// Whether an address is never dialled (design section 5): those that nobody dials, and our own listeners.
+pub(crate) fn is_forbidden(address: SocketAddr, own: &[SocketAddr], allow_loopback: bool) -> bool {
+    let ip = address.ip().to_canonical();
+    // A listener on all addresses is reached by any loopback address at its port; other addresses of this machine are given to
+    // the control task as listeners of their own.
+    let is_own = |listener: &SocketAddr| {
+        listener.port() == address.port()
+            && (listener.ip() == ip || (listener.ip().is_unspecified() && ip.is_loopback()))
+    };
+    !is_dialable(ip, allow_loopback) || own.iter().any(is_own)
+}
+
 impl ChunkParts {
     /// Whether it was compiled with a host that has been ejected since, or without one that is back.
     pub(crate) fn is_stale(&self, hosts: &Hosts) -> bool {
-        let back = |key: &EndpointKey| hosts.find(*key).is_none_or(|host| !host.is_ejected());
+        let back = |key: &EndpointKey| hosts.find(*key).is_none_or(|host| !host.is_out());
         let ready = self
             .local
             .iter()
             .flat_map(|local| &local.parts[..Class::Rest as usize]);
         let mut slots = ready.flat_map(|part| part.slots.iter());
-        self.excluded.iter().any(back) || slots.any(|slot| slot.host.is_ejected())
+        self.excluded.iter().any(back) || slots.any(|slot| slot.host.is_out())
     }
 
     fn add_remote(&mut self, endpoint: &Endpoint, place: Place) {

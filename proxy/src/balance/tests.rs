@@ -2,6 +2,7 @@
 
 mod assigned;
 mod history;
+mod networks;
 mod reuse;
 mod selection;
 mod vectors;
@@ -34,6 +35,11 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with_regions(&[])
+    }
+
+    /// The same, with an order of regions.
+    fn with_regions(regions: &[&str]) -> Self {
         let listener = |role| Listener::new(SocketAddr::new(SOURCE, 0), role);
         let config = Config {
             listeners: [Role::Inbound, Role::Outbound].map(listener).into(),
@@ -41,6 +47,7 @@ impl Bench {
                 cluster: "us".into(),
                 network: "n2".into(),
                 locality: "us-west/a".into(),
+                regions: regions.iter().map(|region| (*region).into()).collect(),
                 ..Viewpoint::default()
             },
             ..Config::default()

@@ -45,8 +45,10 @@ pub struct AddressView {
     pub gateway: bool,
     /// What the API server says of it.
     pub ready: Readiness,
-    /// What our own dials say of it.
+    /// What our own dials and probes say of it.
     pub state: State,
+    /// It is out, and is tried when nothing else is left.
+    pub last_resort: bool,
     /// Its weight; of a gateway, its part of the weight of the endpoints behind it.
     pub weight: f64,
     /// Its share of the route's traffic now, percent, before loads are compared.
@@ -112,7 +114,7 @@ impl Balancer {
                 true => f64::from(share) * ratio(pool.weight(), all),
                 false => f64::from(self.percent_of(at, class)),
             };
-            pool.add_to(&mut addresses, class, percent, &accepted);
+            pool.add_to(&mut addresses, class, percent, now, &accepted);
         }
         TierView {
             closeness: tier.closeness,
@@ -142,6 +144,7 @@ impl Pool {
         addresses: &mut Vec<AddressView>,
         class: Class,
         percent: f64,
+        now: Millis,
         accepted: &impl Fn(&Host) -> u64,
     ) {
         let total = self.upto.last().copied().unwrap_or(0);
@@ -154,8 +157,10 @@ impl Pool {
             };
             before = upto;
             let slots = || group.parts().flat_map(Part::weighted);
+            // Where all are on a ramp, what they do not take goes to other tiers.
+            let all_ramp = group.ramps(now);
             let of: u64 = slots()
-                .map(|(slot, weight)| weight * accepted(&slot.host))
+                .map(|(slot, weight)| weight * if all_ramp { 100 } else { accepted(&slot.host) })
                 .sum();
             for (slot, weight) in slots() {
                 addresses.push(AddressView {
@@ -168,6 +173,7 @@ impl Pool {
                         Class::Rest => Readiness::Out,
                     },
                     state: slot.host.state(),
+                    last_resort: slot.host.is_last_resort(),
                     weight: ratio(weight, WEIGHT_SCALE),
                     // What a ramping address does not take is drawn again among all of its group.
                     share: percent * of_pool * ratio(weight * accepted(&slot.host), of),

@@ -12,7 +12,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::{Client, Conn};
-use crate::close::Reason;
+use crate::close::{Reason, Stage};
 use crate::worker::Worker;
 
 /// How long what a refused client still sends is thrown away.
@@ -25,6 +25,7 @@ const DISCARD: usize = 256 << 10;
 #[derive(Clone, Copy)]
 #[repr(u8)]
 enum Alert {
+    CloseNotify = 0,
     IllegalParameter = 47,
     DecodeError = 50,
     InternalError = 80,
@@ -38,7 +39,7 @@ pub(super) async fn refuse(
     mut client: Client,
     reason: Reason,
 ) {
-    if says_nothing(reason) {
+    if says_nothing(reason, conn.stage()) {
         return;
     }
     let Ok(socket) = client.register() else {
@@ -49,7 +50,8 @@ pub(super) async fn refuse(
         .gateway_alert
         .get()
         .filter(|_| reason == Reason::GatewayAlert);
-    if let Some(description) = passed_on.or_else(|| alert(reason).map(|alert| alert as u8)) {
+    let own = || alert(reason, conn.stage()).map(|alert| alert as u8);
+    if let Some(description) = passed_on.or_else(own) {
         let _ = SockRef::from(socket).send(&record(description));
     }
     let told = SockRef::from(socket).shutdown(Shutdown::Write).is_ok();
@@ -72,23 +74,33 @@ pub(crate) fn turn_away_at_once(mut socket: &StdTcpStream) {
     let _ = socket.shutdown(Shutdown::Write);
 }
 
-/// A fatal alert, protocol version 3.3 as every version of TLS accepts it.
+/// An alert, protocol version 3.3 as every version of TLS accepts it: fatal, but for `close_notify`, which is a warning (RFC
+/// 5246 section 7.2.1).
 const fn record(description: u8) -> [u8; 7] {
-    [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, description]
+    let level = if description == Alert::CloseNotify as u8 {
+        1
+    } else {
+        2
+    };
+    [0x15, 0x03, 0x03, 0x00, 0x02, level, description]
 }
 
 /// A client that is gone, or that has not spoken, is told nothing.
-fn says_nothing(reason: Reason) -> bool {
+fn says_nothing(reason: Reason, stage: Stage) -> bool {
     use Reason::{ClientGone, HelloCut, HelloTimeout, Probe, Stopped};
-    matches!(
-        reason,
-        ClientGone | HelloCut | HelloTimeout | Probe | Stopped
-    )
+    match reason {
+        ClientGone | HelloCut | HelloTimeout | Stopped => true,
+        Probe => stage <= Stage::Hello,
+        _ => false,
+    }
 }
 
-fn alert(reason: Reason) -> Option<Alert> {
+fn alert(reason: Reason, stage: Stage) -> Option<Alert> {
     use Reason as R;
     match reason {
+        // Another gateway's, which is told what a client would be; `close_notify` says that there is nothing wrong.
+        R::Probe if stage == Stage::Answer => Some(Alert::CloseNotify),
+        R::Probe if stage == Stage::Route => Some(Alert::UnrecognizedName),
         R::NotTls | R::ProxyHeaderMissing | R::ProxySourceRefused => None,
         R::MalformedHello | R::HelloTooLarge => Some(Alert::DecodeError),
         R::TwoNames | R::DuplicateExtension => Some(Alert::IllegalParameter),

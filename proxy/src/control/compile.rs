@@ -1,6 +1,8 @@
 //! Snapshot -> routes, doing again only what has changed. It must not know connections.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod names;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -125,6 +127,20 @@ impl Routes {
     /// Compiles the routes again that had left an address out.
     pub(super) fn recompile_excluding(&mut self, key: EndpointKey, hosts: &mut Hosts, now: Millis) {
         self.recompile_where(|entry| entry.excluded.contains(&key), hosts, now);
+    }
+
+    /// Compiles the routes again that lead through one of these gateways.
+    pub(super) fn recompile_through(
+        &mut self,
+        gateways: &BTreeSet<EndpointKey>,
+        hosts: &mut Hosts,
+        now: Millis,
+    ) {
+        let through = |entry: &Entry| {
+            let known = &entry.assembly.gateways;
+            gateways.iter().any(|key| known.contains_key(key))
+        };
+        self.recompile_where(through, hosts, now);
     }
 
     fn recompile_where(&mut self, wanted: impl Fn(&Entry) -> bool, hosts: &mut Hosts, now: Millis) {

@@ -2,16 +2,14 @@
 
 use std::collections::HashMap;
 use std::future::pending;
-use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::{EndpointKey, OutlierDetection};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::error::Elapsed;
 
 use crate::clock::Millis;
-use crate::sockets::is_our_own;
+use crate::probe::{self, Outcome};
 
 /// Limit of our own connect, that of a client's.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -19,25 +17,15 @@ const LIMIT: Duration = Duration::from_secs(3);
 /// How long nothing is tried where we ourselves could not connect.
 const LATER: Duration = Duration::from_secs(1);
 
-/// Connects of our own at once: a zone that comes back must not get thousands of them in one moment.
-const AT_ONCE: usize = 64;
+/// Connects of our own at once, each with one descriptor (`limits::OWN_DESCRIPTORS` counts them): a zone that comes back must
+/// not get thousands of them in one moment.
+pub(crate) const AT_ONCE: usize = 64;
 
 /// The ejected addresses.
 #[derive(Debug, Default)]
 pub(super) struct Ejections {
     ejected: HashMap<EndpointKey, Ejected>,
-    probes: JoinSet<(EndpointKey, Probed)>,
-}
-
-/// What a connect of our own has found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Probed {
-    /// Somebody is there.
-    Alive,
-    /// Nobody is.
-    Dead,
-    /// We could not connect, for want of descriptors or ports: nothing is known.
-    Unable,
+    probes: JoinSet<(EndpointKey, Outcome)>,
 }
 
 #[derive(Debug)]
@@ -98,8 +86,13 @@ impl Ejections {
             .min()
     }
 
-    /// Starts a connect to the addresses whose ejection has ended, as far as there is room.
-    pub(super) fn probe_due(&mut self, now: Millis) {
+    /// Starts to ask the addresses whose ejection has ended, as far as there is room: gateways for the name that `name` gives
+    /// for them, as every probe of them does; endpoints by a connect alone, because no hello of ours is to reach a workload.
+    pub(super) fn probe_due(
+        &mut self,
+        now: Millis,
+        mut name: impl FnMut(EndpointKey) -> Option<Option<Arc<str>>>,
+    ) {
         for (key, ejected) in &mut self.ejected {
             if self.probes.len() >= AT_ONCE {
                 return;
@@ -107,29 +100,26 @@ impl Ejections {
             if ejected.until.is_some_and(|until| until <= now) {
                 ejected.until = None;
                 let key = *key;
+                let of_gateway = name(key);
                 self.probes.spawn(async move {
-                    let connect = tokio::time::timeout(LIMIT, TcpStream::connect(key.0));
-                    (key, Probed::from(connect.await))
+                    let Some(name) = of_gateway else {
+                        return (key, probe::connect(key.0, LIMIT).await);
+                    };
+                    let (outcome, stream) = probe::ask(key.0, name.as_deref(), LIMIT).await;
+                    if let Some(stream) = stream {
+                        probe::leave(stream).await;
+                    }
+                    (key, outcome)
                 });
             }
         }
     }
 
     /// The next connect that is decided; never, while none is under way.
-    pub(super) async fn probed(&mut self) -> Option<(EndpointKey, Probed)> {
+    pub(super) async fn probed(&mut self) -> Option<(EndpointKey, Outcome)> {
         match self.probes.join_next().await {
             Some(outcome) => outcome.ok(),
             None => pending().await,
-        }
-    }
-}
-
-impl From<Result<io::Result<TcpStream>, Elapsed>> for Probed {
-    fn from(connected: Result<io::Result<TcpStream>, Elapsed>) -> Self {
-        match connected {
-            Ok(Ok(_)) => Self::Alive,
-            Ok(Err(fault)) if is_our_own(&fault) => Self::Unable,
-            _ => Self::Dead,
         }
     }
 }
@@ -144,14 +134,6 @@ mod tests {
         EndpointKey(SocketAddr::from(([127, 0, 0, 1], n)))
     }
 
-    #[test]
-    fn our_own_want_of_descriptors_says_nothing_of_the_address() {
-        let of = |errno: rustix::io::Errno| Probed::from(Ok(Err(errno.into())));
-        assert_eq!(of(rustix::io::Errno::MFILE), Probed::Unable);
-        assert_eq!(of(rustix::io::Errno::ADDRNOTAVAIL), Probed::Unable);
-        assert_eq!(of(rustix::io::Errno::CONNREFUSED), Probed::Dead);
-    }
-
     /// However many ejections end at once, so many connects are under way; each that is decided makes room for the next.
     #[tokio::test]
     async fn probes_are_bounded() {
@@ -163,7 +145,7 @@ mod tests {
         }
         let mut decided = 0;
         while decided < count {
-            ejections.probe_due(Millis(2));
+            ejections.probe_due(Millis(2), |_| None);
             assert!(ejections.probes.len() <= AT_ONCE);
             let (key, _) = ejections.probed().await.expect("one is decided");
             ejections.forget(key);

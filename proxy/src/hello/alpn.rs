@@ -8,7 +8,7 @@ pub struct Alpn(u16);
 
 /// The protocols we name, in the order of their bits. The first [`MESH`] of them are what Istio's sidecars send and its
 /// gateways ask for: one of them must be offered on a mesh listener.
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 8] = [
     "istio",
     "istio-peer-exchange",
     "istio-http/1.0",
@@ -16,7 +16,14 @@ const NAMES: [&str; 7] = [
     "istio-h2",
     "h2",
     "http/1.1",
+    PROBE_PROTOCOL,
 ];
+
+/// What the hello of another gateway's probe offers beside one of the mesh's protocols (see [`crate::probe`]).
+pub const PROBE_PROTOCOL: &str = "causeway-probe";
+
+/// Where [`PROBE_PROTOCOL`] stands among [`NAMES`].
+const PROBE: usize = 7;
 
 /// How many of [`NAMES`] are the mesh's.
 const MESH: usize = 5;
@@ -36,6 +43,12 @@ impl Alpn {
     #[must_use]
     pub const fn is_mesh(self) -> bool {
         self.0 & ((1 << MESH) - 1) != 0
+    }
+
+    /// Whether it is a probe of another gateway: nobody wants to be served, only to know whether somebody would be.
+    #[must_use]
+    pub const fn is_probe(self) -> bool {
+        self.0 & (1 << PROBE) != 0
     }
 
     /// Whether none is offered.

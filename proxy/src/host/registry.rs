@@ -69,7 +69,7 @@ impl Hosts {
             return;
         }
         self.table
-            .retain(|host| Arc::strong_count(host) > 1 || host.is_ejected());
+            .retain(|host| Arc::strong_count(host) > 1 || host.is_out());
         self.sweep_at = (self.table.len() * 2).max(SMALL);
     }
 }

@@ -102,14 +102,7 @@ fn endpoints(listener: &Value) -> String {
         .enumerate()
     {
         for endpoint in tier["endpoints"].as_array().into_iter().flatten() {
-            let state = match endpoint["untilMs"].as_u64() {
-                Some(until) => format!(
-                    "{} for {} s",
-                    word(&endpoint["state"]),
-                    until.div_ceil(1_000)
-                ),
-                None => word(&endpoint["state"]).to_owned(),
-            };
+            let state = state(endpoint);
             let gateway = if endpoint["gateway"] == true {
                 " (gateway)"
             } else {
@@ -131,6 +124,24 @@ fn endpoints(listener: &Value) -> String {
         return String::new();
     }
     columns(&rows)
+}
+
+/// What our own dials and probes say of an address: until when it is ejected, since when it is something else.
+fn state(endpoint: &Value) -> String {
+    let mut state = word(&endpoint["state"]).to_owned();
+    if let Some(until) = endpoint["untilMs"].as_u64() {
+        state.push_str(&format!(" for {} s", until.div_ceil(1_000)));
+    }
+    if let Some(since) = endpoint["sinceMs"].as_u64() {
+        state.push_str(&format!(" since {} s", since / 1_000));
+    }
+    if let Some(outcome) = endpoint["probe"]["last"]["outcome"].as_str() {
+        state.push_str(&format!(", probe {outcome}"));
+    }
+    if endpoint["lastResort"] == true {
+        state.push_str(", last resort");
+    }
+    state
 }
 
 fn meaning(why: &str) -> &str {
@@ -167,7 +178,9 @@ mod tests {
                  "pick": {"address": "10.0.1.5:9898", "cluster": "us", "network": "n2", "locality": "us-west/a", "tier": 0},
                  "tiers": [{"endpoints": [
                     {"address": "10.0.1.5:9898", "cluster": "us", "locality": "us-west/a", "readiness": "healthy", "state": "steady", "share": 100.0, "open": 3, "gateway": false},
-                    {"address": "10.0.1.6:9898", "cluster": "us", "locality": "us-west/a", "readiness": "out", "state": "ejected", "untilMs": 4_200, "share": 0.0, "open": 0, "gateway": false}]}],
+                    {"address": "10.0.1.6:9898", "cluster": "us", "locality": "us-west/a", "readiness": "out", "state": "ejected", "untilMs": 4_200, "share": 0.0, "open": 0, "gateway": false},
+                    {"address": "203.0.113.7:15443", "cluster": "eu", "locality": "", "readiness": "out", "state": "dead", "sinceMs": 7_900, "share": 0.0, "open": 0, "gateway": true,
+                     "probe": {"state": "dead", "last": {"outcome": "refused"}}, "lastResort": true}]}],
                  "unused": {"noPort": 2, "noGateway": 0}},
                 {"address": "127.0.0.1:15444", "role": "outbound", "refused": {"reason": "unknown_port"},
                  "near": ["outbound_.5001_._.hello"]},
@@ -177,9 +190,10 @@ mod tests {
 outbound_.5000_._.hello (alpn istio)
 
 inbound 127.0.0.1:15443: to 10.0.1.5:9898 in us-west/a (cluster us, network n2, tier 0), for instance
-  TIER  SHARE   ADDRESS        CLUSTER  LOCALITY   READINESS  STATE            OPEN
-  0     100.0%  10.0.1.5:9898  us       us-west/a  healthy    steady           3
-  0     0.0%    10.0.1.6:9898  us       us-west/a  out        ejected for 5 s  0
+  TIER  SHARE   ADDRESS                      CLUSTER  LOCALITY   READINESS  STATE                                       OPEN
+  0     100.0%  10.0.1.5:9898                us       us-west/a  healthy    steady                                      3
+  0     0.0%    10.0.1.6:9898                us       us-west/a  out        ejected for 5 s                             0
+  0     0.0%    203.0.113.7:15443 (gateway)  eu       -          out        dead since 7 s, probe refused, last resort  0
   not used: 2 (they have no port of this name)
 
 outbound 127.0.0.1:15444: refused, unknown_port

@@ -70,6 +70,7 @@ fn page(status: &Value) -> String {
                 status["services"], status["routes"], status["networks"], status["snapshotVersion"]
             ),
         ],
+        ["entered".into(), networks(&status["networkHealth"])],
         [
             "ejected now".into(),
             format!("{} ({} so far)", status["ejected"], status["ejections"]),
@@ -80,6 +81,30 @@ fn page(status: &Value) -> String {
         ["source".into(), source(&status["source"])],
     ];
     columns(&rows)
+}
+
+/// Other networks that are entered through gateways, those that are not usable with the reason.
+fn networks(of: &Value) -> String {
+    let of = of.as_object().into_iter().flatten();
+    let said = of.map(|(network, health)| {
+        let state = health["state"].as_str().unwrap_or("-");
+        let (out, count) = (&health["out"], &health["gatewayCount"]);
+        let since = health["sinceMs"].as_u64().unwrap_or(0) / 1_000;
+        match state {
+            "usable" if out.as_u64() == Some(0) => format!("{network} usable"),
+            "usable" => format!("{network} usable, {out} of {count} gateways out"),
+            "last_resort" => format!(
+                "{network} last resort since {since} s: all went out together, so look at this gateway's own way out"
+            ),
+            _ => format!("{network} {state} since {since} s, {out} of {count} gateways out"),
+        }
+    });
+    let said: Vec<_> = said.collect();
+    if said.is_empty() {
+        "no other network".into()
+    } else {
+        said.join("; ")
+    }
 }
 
 /// Names and counts, the largest first; nothing for what has not happened.
@@ -151,7 +176,12 @@ mod tests {
         let status = json!({
             "version": "0.1.0", "cluster": "us", "ready": false, "waitingFor": ["clusters"], "drainPhase": 0,
             "listeners": [{"address": "0.0.0.0:15443", "role": "inbound"}], "open": 3, "limit": 100,
-            "services": 1, "routes": 2, "networks": 0, "snapshotVersion": 7, "ejected": 0, "ejections": 1,
+            "services": 1, "routes": 2, "networks": 3, "snapshotVersion": 7,
+            "networkHealth": {
+                "n1": {"state": "usable", "out": 0, "gatewayCount": 2, "sinceMs": 1},
+                "n2": {"state": "usable", "out": 1, "gatewayCount": 2, "sinceMs": 1},
+                "n3": {"state": "dead", "out": 2, "gatewayCount": 2, "sinceMs": 12_345},
+            }, "ejected": 0, "ejections": 1,
             "picksByTier": [5, 0, 1], "attempts": {"connected": 6, "refused": 0}, "ends": {"done": 2, "probe": 9},
             "source": {"lastError": null},
         });
@@ -160,7 +190,8 @@ gateway           Causeway 0.1.0 in cluster us
 state             not ready, waiting for clusters
 listeners         inbound 0.0.0.0:15443
 open connections  3 of 100
-known             1 services, 2 routes, 0 other networks, snapshot 7
+known             1 services, 2 routes, 3 other networks, snapshot 7
+entered           n1 usable; n2 usable, 1 of 2 gateways out; n3 dead since 12 s, 2 of 2 gateways out
 ejected now       0 (1 so far)
 served by tier    0: 5, 2: 1
 attempts          connected 6

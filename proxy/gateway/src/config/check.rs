@@ -106,5 +106,8 @@ pub(super) fn check(gateway: &Gateway) -> Result<(), (String, String)> {
     {
         return wrong(&format!("timeouts.{key}"), "it must be longer than nothing");
     }
+    if let Some((key, why)) = gateway.probes.fault() {
+        return wrong(&format!("probes.{key}"), why);
+    }
     Ok(())
 }

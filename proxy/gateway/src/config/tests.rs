@@ -123,6 +123,12 @@ fn a_wrong_file_says_where() {
             "gateway.yaml:1:",
             "helloBytes",
         ),
+        (
+            "cluster: us",
+            "probes: {fall: 5}",
+            "gateway.yaml:1:",
+            "probes.fall",
+        ),
     ] {
         assert!(ISSUE.contains(old), "{old}");
         let Err(fault) = parse("gateway.yaml", &ISSUE.replacen(old, new, 1)) else {

@@ -1,6 +1,7 @@
 //! The admin API: what the gateway is told, knows and sees, and the few things it can be asked to do. GET changes nothing.
 
 mod explain;
+mod networks;
 mod orders;
 mod routes;
 mod status;
@@ -16,7 +17,7 @@ use super::{Answer, json, not_found, text};
 use crate::app::State;
 
 /// What is there, for people.
-const PATHS: [(&str, &str); 12] = [
+const PATHS: [(&str, &str); 13] = [
     ("/", "this page"),
     (
         "/config",
@@ -37,6 +38,10 @@ const PATHS: [(&str, &str); 12] = [
     (
         "/failures",
         "the last 1,000 failures, the latest first; ?reason=NAME&limit=N",
+    ),
+    (
+        "/networks",
+        "other networks, their gateways, and what probes find there",
     ),
     (
         "/routes",
@@ -83,6 +88,7 @@ async fn view(state: &State, request: &Request<Incoming>, path: &str) -> Answer 
         "/connections" => views::connections(state, request).await,
         "/endpoints" => routes::endpoints(state, request),
         "/explain" => explain::explain(state, request),
+        "/networks" => networks::networks(state),
         "/routes" => routes::routes(state, request),
         "/status" => status::status(state),
         "/failures" => views::failures(state, request),

@@ -83,7 +83,7 @@ fn on_listener(state: &State, bound: &Bound, name: &str, alpn: Alpn) -> Value {
         shown["endpoints"] = tier
             .addresses
             .iter()
-            .map(|address| of_address(address, now))
+            .map(|address| of_address(state, address, now))
             .collect();
         shown
     });

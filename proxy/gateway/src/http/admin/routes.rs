@@ -14,6 +14,7 @@ use proxy::table::Route;
 use serde_json::{Value, json};
 
 use super::super::{Answer, json, parameter};
+use super::networks::probed;
 use super::views::limit;
 use crate::access::time;
 use crate::app::State;
@@ -64,7 +65,7 @@ pub(super) fn endpoints(state: &State, request: &Request<Incoming>) -> Answer {
             for address in &tier.addresses {
                 let (_, routes, count) = addresses
                     .entry(address.address)
-                    .or_insert_with(|| (of_address(address, now), Vec::new(), 0));
+                    .or_insert_with(|| (of_address(state, address, now), Vec::new(), 0));
                 if routes.len() < NAMES {
                     routes.push(json!({"name": route.name, "role": route.role.as_str()}));
                 }
@@ -130,7 +131,7 @@ pub(super) fn unused(view: &View) -> Value {
 }
 
 /// An address, its state and why it is in it.
-pub(super) fn of_address(view: &AddressView, now: Millis) -> Value {
+pub(super) fn of_address(app: &State, view: &AddressView, now: Millis) -> Value {
     let (state, why, until) = match view.state {
         HostState::Ejected(until) => (
             "ejected",
@@ -139,15 +140,38 @@ pub(super) fn of_address(view: &AddressView, now: Millis) -> Value {
         ),
         HostState::Ramping(_) => (
             "ramping",
-            "it is back from an ejection, and gets its share by and by",
+            "it was out, is back, and gets its share by and by",
+            None,
+        ),
+        HostState::Dead(_) if view.last_resort => (
+            "dead",
+            "probes find nobody there, and at no other network's gateways either, so the fault may be ours: it is tried when nothing else is left",
+            None,
+        ),
+        HostState::Dead(_) => (
+            "dead",
+            "probes find nobody there; they decide when it comes back",
             None,
         ),
         HostState::Warming(_) => ("warming", "it is new, and its service has a warmup", None),
         HostState::Steady => ("steady", "", None),
     };
+    let since = match view.state {
+        HostState::Dead(since) | HostState::Ramping(since) | HostState::Warming(since) => {
+            Some(now.since(since))
+        }
+        HostState::Ejected(_) | HostState::Steady => None,
+    };
+    let probe = if view.gateway {
+        probed(app, view.address)
+    } else {
+        Value::Null
+    };
     json!({
         "address": view.address,
         "gateway": view.gateway,
+        "probe": probe,
+        "lastResort": view.last_resort,
         "cluster": view.origin.cluster,
         "network": view.origin.network,
         "locality": view.origin.locality,
@@ -157,13 +181,15 @@ pub(super) fn of_address(view: &AddressView, now: Millis) -> Value {
         "why": why,
         "until": until.map(|until| time(SystemTime::now() + until.since(now))),
         "untilMs": until.map(|until| millis(until.since(now))),
+        "sinceMs": since.map(millis),
         "weight": rounded(view.weight),
         "share": rounded(view.share),
         "open": view.open,
     })
 }
 
-fn millis(time: Duration) -> u64 {
+/// Whole milliseconds.
+pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -4,6 +4,7 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::super::{Answer, json};
+use super::networks;
 use crate::app::State;
 
 /// Who it is, what it does, how it goes.
@@ -52,6 +53,7 @@ pub(super) fn status(state: &State) -> Answer {
             "snapshotVersion": proxy.snapshot_version(),
             "services": snapshot.services.len(),
             "networks": snapshot.networks.len(),
+            "networkHealth": networks::summary(state),
             "routes": proxy.tables().load().routes().count(),
             "source": state.source.status(),
         }),
