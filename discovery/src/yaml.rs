@@ -6,7 +6,7 @@ use serde_saphyr::Location;
 
 /// What is wrong with a file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{file}:{line}: {problem}{}", of_key(.key))]
+#[error("{file}{}: {problem}{}", at_line(.line), of_key(.key))]
 pub struct FileError {
     /// The file, as it was named.
     pub file: String,
@@ -16,6 +16,13 @@ pub struct FileError {
     pub key: String,
     /// What is wrong, and what was expected.
     pub problem: String,
+}
+
+fn at_line(line: &u64) -> String {
+    match line {
+        0 => String::new(),
+        line => format!(":{line}"),
+    }
 }
 
 fn of_key(key: &str) -> String {
