@@ -16,6 +16,9 @@ use super::measured::Measured;
 pub(crate) struct Memory {
     #[command(flatten)]
     measured: Measured,
+    /// Only these, with commas.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = What::ALL)]
+    only: Vec<What>,
     /// Where the JSON goes.
     #[arg(long, default_value = "target/bench", value_name = "FOLDER")]
     into: PathBuf,
@@ -26,7 +29,7 @@ impl Memory {
         let (cores, found) = self.measured.prepare()?;
         let machine = Machine::here();
         let mut all = Vec::new();
-        for what in What::ALL {
+        for what in self.only {
             println!("{}: bytes each; target {:.0}", what.name(), what.target());
             for found in &found {
                 let name = found.peer.name();
