@@ -146,7 +146,7 @@ fn nothing_private_is_on_a_public_service() {
     let asked_for = [
         "outbound.enabled=true,service.ports[0].port=15444,service.ports[1].port=15000,service.ports[2].port=15020",
         "outbound.networks.network2=16000,outbound.enabled=true,service.ports[0].port=443,service.ports[0].targetPort=16000",
-        "service.ports[0].port=9090,service.ports[0].targetPort=stats",
+        "service.ports[0].port=9090,service.ports[0].targetPort=stats,service.ports[1].port=18000",
         "outbound.enabled=true,service.ports[0].port=9090,service.ports[0].targetPort=outbound-15444",
         "service.ports[0].port=9090,service.ports[0].targetPort=15020,service.type=ClusterIP",
     ];
@@ -171,8 +171,9 @@ fn nothing_private_is_on_a_public_service() {
             for port in service["spec"]["ports"].as_array().expect("ports") {
                 for number in [&port["port"], &port["targetPort"]] {
                     let number = number.as_u64();
-                    let is_private = number
-                        .is_none_or(|number| [15000, 15020, 15444, 15445, 16000].contains(&number));
+                    let is_private = number.is_none_or(|number| {
+                        [15000, 15020, 15444, 15445, 16000, 18000].contains(&number)
+                    });
                     assert!(!is_private, "{name} {arguments:?}: {port}");
                 }
             }

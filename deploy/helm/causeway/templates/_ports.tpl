@@ -81,9 +81,9 @@ The public Service's ports, as JSON:
 {{- if regexMatch "^[0-9]+$" $text }}{{ $text }}{{ end -}}
 {{- end -}}
 
-{{/* Whether a target is one of the ports that no public Service may lead to: admin, metrics, outbound. */}}
+{{/* Whether a target is one of the ports that no public Service may lead to: admin, metrics, xDS, outbound. */}}
 {{- define "causeway.isPrivate" -}}
-{{- $private := list "15000" "15020" "stats" -}}
+{{- $private := list "15000" "15020" "18000" "stats" -}}
 {{- range (include "causeway.outbound" .root | fromJson).ports -}}
 {{- $private = concat $private (list (toString .) (printf "outbound-%v" .)) -}}
 {{- end -}}
