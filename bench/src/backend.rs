@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -79,11 +80,12 @@ impl Serving {
     }
 }
 
-/// An endpoint on a thread of its own, which ends when this is dropped.
+/// An endpoint on a thread of its own. Dropped, it is gone with its connections.
 pub struct Backend {
     /// Where it listens.
     pub address: SocketAddr,
-    _end: oneshot::Sender<()>,
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Backend {
@@ -94,7 +96,7 @@ impl Backend {
     pub fn start(address: SocketAddr, serving: Serving, nice: i32) -> io::Result<Self> {
         let (end, ended) = oneshot::channel();
         let (bound, listening) = std::sync::mpsc::channel();
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("backend".to_owned())
             .spawn(move || {
                 let served = crate::cores::step_back(nice).and_then(|()| {
@@ -115,7 +117,21 @@ impl Backend {
                 }
             })?;
         let address = listening.recv().map_err(io::Error::other)??;
-        Ok(Self { address, _end: end })
+        Ok(Self {
+            address,
+            end: Some(end),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        self.end = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been printed.
+            thread.join().ok();
+        }
     }
 }
 

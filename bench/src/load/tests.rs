@@ -112,8 +112,6 @@ fn the_latency_of_an_open_loop_counts_from_the_moment_a_unit_was_due() {
     });
     assert_eq!(outcome.done, 10);
     assert!(outcome.micros(1.0) > 180_000.0, "{outcome}");
-    // A closed loop does not see it: it is what `--rate` is for. One answer takes its 20 ms, and the first took no more.
-    assert!(outcome.micros(0.0) < outcome.micros(1.0) / 2.0, "{outcome}");
 }
 
 #[test]
@@ -140,7 +138,7 @@ fn bulk_is_counted_both_ways_and_none_of_it_is_lost() {
     ] {
         let backend = start(Serving::new(manner));
         let outcome = sent(Plan {
-            time: Some(Duration::from_millis(100)),
+            time: Some(Duration::from_millis(500)),
             ..plan(&backend, work)
         });
         assert!(outcome.bytes > 0, "{work:?}");

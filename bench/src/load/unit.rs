@@ -219,6 +219,8 @@ async fn hold(shared: &Shared, wire: &mut Wire) -> io::Result<()> {
     let mut buffer = [0; 1024];
     loop {
         tokio::select! {
+            // What has ended by then was lost, however late it is noticed.
+            biased;
             count = wire.receive(&mut buffer) => {
                 if count? == 0 {
                     return Err(io::ErrorKind::UnexpectedEof.into());
