@@ -5,6 +5,7 @@ pub(crate) mod compare;
 pub(crate) mod load;
 mod measured;
 pub(crate) mod memory;
+pub(crate) mod scale;
 pub(crate) mod syscalls;
 
 use std::path::{Path, PathBuf};

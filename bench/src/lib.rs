@@ -10,4 +10,5 @@ pub mod memory;
 pub mod namespace;
 pub mod peers;
 mod process;
+pub mod scale;
 pub mod syscalls;

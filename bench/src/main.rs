@@ -5,6 +5,10 @@ mod cli;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+/// The gateway's, so that `scale` counts memory and time as there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures a gateway, and its peers beside it.
 #[derive(Parser)]
 #[command(name = "bench")]
@@ -19,6 +23,7 @@ enum Command {
     Load(cli::load::Load),
     Backend(cli::backend::Backend),
     Memory(cli::memory::Memory),
+    Scale(cli::scale::Scale),
     Syscalls(cli::syscalls::Syscalls),
 }
 
@@ -28,6 +33,7 @@ fn main() -> Result<()> {
         Command::Load(load) => load.run(),
         Command::Backend(backend) => backend.run(),
         Command::Memory(memory) => memory.run(),
+        Command::Scale(scale) => scale.run(),
         Command::Syscalls(syscalls) => syscalls.run(),
     }
 }

@@ -31,7 +31,7 @@ mod staged;
 pub mod status;
 pub mod whoami;
 
-pub use self::source::{Source, StartError, start};
+pub use self::source::{Source, StartError, start, start_with};
 
 #[cfg(test)]
 mod testing;

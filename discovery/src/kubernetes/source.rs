@@ -58,8 +58,11 @@ pub async fn start(settings: Settings) -> Result<Source, StartError> {
     start_with(home, settings, connect).await
 }
 
-/// The same with connections of the caller's.
-pub(super) async fn start_with(
+/// The same with connections of the caller's: tests and benchmarks have API servers of their own.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_with(
     home: Home,
     settings: Settings,
     connect: Connect,

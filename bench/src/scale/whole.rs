@@ -1,0 +1,234 @@
+//! Discovery and the data path as a gateway runs them, on API servers in this process: a start from nothing, one change at a
+//! time, and many a second. It must not look into either.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use discovery::kubernetes::api::Api;
+use discovery::kubernetes::client::{ClientError, Credential, Home};
+use discovery::kubernetes::cluster::Connect;
+use discovery::kubernetes::secret::Secret;
+use discovery::kubernetes::{Source, start_with};
+use hdrhistogram::Histogram;
+use model::{Health, Snapshot};
+use proxy::Proxy;
+use proxy::balance::Tried;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use super::changes::{Changed, Changes};
+use super::objects;
+use super::server::Server;
+use super::shape::Shape;
+use super::{process, setup};
+
+/// Changes that come one at a time.
+const ALONE: usize = 300;
+
+/// Between two of them, so that none waits for another (discovery gathers what comes within 10 ms).
+const APART: Duration = Duration::from_millis(25);
+
+/// Changes a second, as the target names them, and for how long.
+const RATE: u32 = 1_000;
+const STREAM: Duration = Duration::from_secs(10);
+
+/// For everything to be read, and for the last changes to arrive.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// What was measured.
+pub(super) struct Whole {
+    /// From nothing to a table of everything.
+    pub(super) sync: Duration,
+    /// Processor time of that.
+    pub(super) sync_cpu: Duration,
+    /// The most that was resident until then.
+    pub(super) peak: usize,
+    /// Resident afterwards.
+    pub(super) resident: usize,
+    /// Nanoseconds from an event's bytes to the table, one event at a time.
+    pub(super) alone: Histogram<u64>,
+    /// Processor time for each second of [`RATE`] changes.
+    pub(super) stream_cpu: f64,
+    /// Snapshots published in each second of those.
+    pub(super) published: f64,
+}
+
+struct Rig {
+    shape: Shape,
+    servers: Vec<Server>,
+    source: Source,
+    proxy: Proxy,
+    changes: Changes,
+}
+
+/// Starts a gateway without its HTTP servers, and measures it.
+///
+/// # Errors
+/// When it does not start, or does not follow.
+pub(super) fn run(shape: Shape) -> Result<Whole> {
+    // As the gateway's: one thread for control plane and table, apart from the worker's.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let (begun, cpu) = (Instant::now(), process::cpu());
+    let mut rig = runtime.block_on(Rig::start(shape))?;
+    runtime.block_on(rig.follow(shape.total()))?;
+    let sync = begun.elapsed();
+    let sync_cpu = process::cpu() - cpu;
+    let written: Duration = rig.servers.iter().map(Server::spent).sum();
+    let peak = process::peak()?;
+    runtime.block_on(async { tokio::spawn(async { process::settle() }).await })?;
+    let resident = process::resident()?;
+    let alone = rig.change_alone()?;
+    let (stream_cpu, published) = rig.change_often(&runtime)?;
+    runtime.block_on(rig.proxy.stop());
+    Ok(Whole {
+        sync,
+        sync_cpu: sync_cpu.saturating_sub(written),
+        peak,
+        resident,
+        alone,
+        stream_cpu,
+        published,
+    })
+}
+
+impl Rig {
+    async fn start(shape: Shape) -> Result<Self> {
+        let servers: Vec<_> = (0..shape.clusters)
+            .map(|cluster| Server::new(shape, cluster))
+            .collect();
+        let known = servers.clone();
+        let connect: Connect = Arc::new(move |access| {
+            let number = objects::number_of(&access.server);
+            let server = number.and_then(|number| known.get(number));
+            let server = server.ok_or(ClientError::Unusable("server"))?;
+            Ok((
+                Api::new(server.client(), None),
+                watch::channel(Secret::default()).0,
+            ))
+        });
+        let home = Home {
+            api: Api::new(servers[0].client(), None),
+            namespace: "istio-system".into(),
+            server: "in this process".into(),
+            authority: None,
+            credential: Credential::default(),
+        };
+        let source = start_with(home, setup::settings(&shape), connect).await?;
+        let proxy = Proxy::start(setup::config(&shape), source.snapshots.clone())?;
+        Ok(Self {
+            shape,
+            servers,
+            source,
+            proxy,
+            changes: Changes::new(shape),
+        })
+    }
+
+    /// Waits until the snapshot has all endpoints, so many of them ready, and the table follows it.
+    async fn follow(&mut self, ready: usize) -> Result<()> {
+        let wanted = (self.shape.total(), ready);
+        let arrived = self.source.snapshots.wait_for(|snapshot| {
+            // Looking at a million endpoints costs more than it takes to publish one of them.
+            endpoints(snapshot) == wanted.0 && counts(snapshot) == wanted
+        });
+        let arrived = tokio::time::timeout(PATIENCE, arrived).await;
+        let version = arrived
+            .ok()
+            .and_then(|snapshot| Some(snapshot.ok()?.version));
+        let found = counts(&self.source.snapshots.borrow());
+        let status = || {
+            let status = self.source.status.borrow();
+            let clusters = status.clusters.iter();
+            let clusters =
+                clusters.map(|(id, one)| format!("{id} {:?} {}", one.state, one.endpoints));
+            clusters.collect::<Vec<_>>().join(", ")
+        };
+        let version = version.with_context(|| {
+            format!(
+                "{wanted:?} endpoints and ready ones never came, but {found:?}: {}",
+                status()
+            )
+        })?;
+        while self.proxy.snapshot_version() < version {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
+    }
+
+    /// From the bytes of an event to the table, each by itself.
+    fn change_alone(&mut self) -> Result<Histogram<u64>> {
+        let mut spans = Histogram::new(3)?;
+        for _ in 0..ALONE {
+            std::thread::sleep(APART);
+            let changed = self.changes.next();
+            let line = self.servers[changed.cluster].event(changed);
+            let version = self.proxy.snapshot_version();
+            let begun = Instant::now();
+            self.servers[changed.cluster].tell(&line);
+            while self.proxy.snapshot_version() == version {
+                ensure!(begun.elapsed() < PATIENCE, "a change never arrived");
+                std::hint::spin_loop();
+            }
+            self.pick(changed)?;
+            let span = u64::try_from(begun.elapsed().as_nanos())?;
+            spans.record(span)?;
+        }
+        Ok(spans)
+    }
+
+    fn pick(&self, changed: Changed) -> Result<()> {
+        let (service, _) = self.shape.slice(changed.slice);
+        let route = setup::route(self.proxy.tables(), &self.shape, service)?;
+        let picked = route.pick(setup::SOURCE, self.proxy.now(), &Tried::default());
+        ensure!(picked.is_ok(), "nothing can be picked: {picked:?}");
+        Ok(())
+    }
+
+    /// Many changes a second: processor time and publications, for each second.
+    fn change_often(&mut self, runtime: &Runtime) -> Result<(f64, f64)> {
+        let version = self.proxy.snapshot_version();
+        let (cpu, own) = (process::cpu(), process::cpu_of_thread());
+        let begun = Instant::now();
+        let pause = Duration::from_secs(1) / RATE;
+        let mut sent = 0;
+        while begun.elapsed() < STREAM {
+            // What the clock says is due is sent, so that a thread that wakes late catches up.
+            while pause * sent < begun.elapsed() {
+                let changed = self.changes.next();
+                let server = &self.servers[changed.cluster];
+                server.tell(&server.event(changed));
+                sent += 1;
+            }
+            std::thread::sleep(pause);
+        }
+        let ready = self.changes.ready();
+        runtime.block_on(self.follow(ready))?;
+        let seconds = STREAM.as_secs_f64();
+        // This thread writes and sends the events, which is the API servers' part.
+        let own = process::cpu_of_thread() - own;
+        let cpu = (process::cpu() - cpu).saturating_sub(own);
+        let versions = self.proxy.snapshot_version() - version;
+        Ok((cpu.as_secs_f64() / seconds, versions as f64 / seconds))
+    }
+}
+
+fn endpoints(snapshot: &Snapshot) -> usize {
+    let services = snapshot.services.iter();
+    services.map(|service| service.endpoints.len()).sum()
+}
+
+/// Endpoints, and those of them that are ready.
+fn counts(snapshot: &Snapshot) -> (usize, usize) {
+    let services = snapshot.services.iter();
+    let endpoints = services.flat_map(|service| service.endpoints.iter());
+    endpoints.fold((0, 0), |(all, ready), endpoint| {
+        (
+            all + 1,
+            ready + usize::from(endpoint.health == Health::Healthy),
+        )
+    })
+}
