@@ -63,7 +63,7 @@ dist:
 	$(CARGO) build --profile dist --locked
 
 bench:
-	$(CARGO) bench -p proxy --locked
+	$(CARGO) bench -p proxy -p discovery -p gateway --locked
 
 clean:
 	$(CARGO) clean

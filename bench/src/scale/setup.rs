@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow};
 use discovery::kubernetes::meaning::{Me, Rules};
 use discovery::kubernetes::settings::{Given, Settings};
 use model::Viewpoint;
-use proxy::config::{Config, Listener, Role};
+use proxy::config::{Config, Listener, Probes, Role};
 use proxy::table::{Route, Tables};
 
 use super::objects::{self, PORT};
@@ -30,6 +30,11 @@ pub(super) fn config(shape: &Shape) -> Config {
             network: objects::network(shape, 0).as_str().into(),
             locality: locality(),
             ..Viewpoint::default()
+        },
+        // The gateways of synthetic networks are nowhere.
+        probes: Probes {
+            active: false,
+            ..Probes::default()
         },
         ..Config::default()
     }

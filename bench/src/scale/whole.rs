@@ -171,7 +171,8 @@ impl Rig {
             self.servers[changed.cluster].tell(&line);
             while self.proxy.snapshot_version() == version {
                 ensure!(begun.elapsed() < PATIENCE, "a change never arrived");
-                std::hint::spin_loop();
+                // Not a spin: the tasks that are waited for may need this very core.
+                std::thread::yield_now();
             }
             self.pick(changed)?;
             let span = u64::try_from(begun.elapsed().as_nanos())?;

@@ -11,7 +11,7 @@ use crate::access;
 use crate::config::Gateway;
 use crate::drain::{self, Phase};
 use crate::http::{self, Server};
-use crate::metrics::{EndpointCounts, Myself, Totals};
+use crate::metrics::{self, EndpointCounts, Myself, Totals};
 use crate::ready::Ready;
 use crate::source::Source;
 
@@ -115,6 +115,14 @@ impl App {
     #[must_use]
     pub fn proxy(&self) -> &Proxy {
         &self.state.proxy
+    }
+
+    /// What `/metrics` answers.
+    ///
+    /// # Errors
+    /// When a metric is registered twice, which is a defect.
+    pub fn metrics(&self) -> prometheus::Result<Vec<u8>> {
+        metrics::render(&self.state)
     }
 
     /// Opens the access log's file again.
