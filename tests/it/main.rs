@@ -15,6 +15,7 @@ mod kubernetes_faults_table;
 mod layering;
 mod metrics;
 mod networks;
+mod page;
 mod readme;
 mod reasons;
 mod restart;

@@ -13,7 +13,7 @@ use prometheus::{Encoder, Registry, TextEncoder};
 
 use self::istio::IstioTcp;
 pub(crate) use self::istio::Myself;
-pub(crate) use self::mesh::EndpointCounts;
+pub(crate) use self::mesh::{EndpointCounts, STATES};
 use self::series::{counter, gauge};
 pub(crate) use self::totals::Totals;
 use crate::app::State;

@@ -1,8 +1,10 @@
 //! The admin API: what the gateway is told, knows and sees, and the few things it can be asked to do. GET changes nothing.
 
 mod explain;
+mod mesh;
 mod networks;
 mod orders;
+mod page;
 mod routes;
 mod status;
 mod views;
@@ -17,8 +19,8 @@ use super::{Answer, json, not_found, text};
 use crate::app::State;
 
 /// What is there, for people.
-const PATHS: [(&str, &str); 13] = [
-    ("/", "this page"),
+const PATHS: [(&str, &str); 14] = [
+    ("/", "this list; in a browser, the dashboard"),
     (
         "/config",
         "the configuration in force, and the addresses as they were bound",
@@ -38,6 +40,10 @@ const PATHS: [(&str, &str); 13] = [
     (
         "/failures",
         "the last 1,000 failures, the latest first; ?reason=NAME&limit=N",
+    ),
+    (
+        "/mesh",
+        "endpoints by place, gateways by network, connections and bytes by who served them",
     ),
     (
         "/networks",
@@ -80,7 +86,10 @@ pub(crate) async fn answer(state: Arc<State>, request: Request<Incoming>) -> Ans
 
 async fn view(state: &State, request: &Request<Incoming>, path: &str) -> Answer {
     match path {
+        "/" if page::is_wanted(request) => page::page(),
         "/" => text(StatusCode::OK, index()),
+        "/page.css" => page::style(),
+        "/page.js" => page::script(),
         "/config" => json(
             StatusCode::OK,
             &json!({"config": state.config, "bound": state.addresses}),
@@ -88,6 +97,7 @@ async fn view(state: &State, request: &Request<Incoming>, path: &str) -> Answer 
         "/connections" => views::connections(state, request).await,
         "/endpoints" => routes::endpoints(state, request),
         "/explain" => explain::explain(state, request),
+        "/mesh" => mesh::mesh(state),
         "/networks" => networks::networks(state),
         "/routes" => routes::routes(state, request),
         "/status" => status::status(state),

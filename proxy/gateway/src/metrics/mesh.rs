@@ -12,9 +12,10 @@ use super::series::gauge;
 use crate::app::State;
 
 /// Endpoints by state, in the order of [`STATES`].
-type Counts = [u64; 4];
+pub(crate) type Counts = [u64; 4];
 
-const STATES: [&str; 4] = ["healthy", "degraded", "unhealthy", "terminating"];
+/// What an API server says of an endpoint, in the order of the counts.
+pub(crate) const STATES: [&str; 4] = ["healthy", "degraded", "unhealthy", "terminating"];
 
 /// The counts of the latest snapshot that was asked for.
 #[derive(Debug, Default)]
@@ -26,7 +27,8 @@ struct Counted {
     places: Arc<Places>,
 }
 
-type Places = BTreeMap<(ClusterId, NetworkId), Counts>;
+/// Endpoints by place.
+pub(crate) type Places = BTreeMap<(ClusterId, NetworkId), Counts>;
 
 /// Registers all of it.
 ///
@@ -89,7 +91,7 @@ pub(super) fn register(registry: &Registry, state: &State) -> prometheus::Result
 
 impl EndpointCounts {
     /// The counts of this snapshot by cluster and network.
-    fn of(&self, snapshot: &Arc<Snapshot>) -> Arc<Places> {
+    pub(crate) fn of(&self, snapshot: &Arc<Snapshot>) -> Arc<Places> {
         let mut counted = self.0.lock();
         let same = |known: &&mut Counted| Arc::ptr_eq(&known.snapshot, snapshot);
         let known = match counted.as_mut().filter(same) {
