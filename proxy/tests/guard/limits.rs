@@ -1,0 +1,54 @@
+//! Every limit, once, with what was counted when it was set. A change that needs a higher one says here why it is worth it.
+
+use crate::say;
+
+/// The most that something may take.
+pub(crate) struct Limit {
+    what: &'static str,
+    most: f64,
+}
+
+/// 19.2 to 19.3 were counted: strace on every thread slows the worker, so that reads more often find nothing yet. The target
+/// is 18 of a release binary, where `bench syscalls` traces the worker alone.
+pub(crate) const CALLS_OF_A_CONNECTION: Limit = Limit {
+    what: "system calls of a connection",
+    most: 20.0,
+};
+
+/// The target: two reads, two writes and a part of an epoll_wait.
+pub(crate) const CALLS_OF_A_ROUND_TRIP: Limit = Limit {
+    what: "system calls of a round trip",
+    most: 4.3,
+};
+
+/// 1,263 were counted. The target of 1.7 KB is of resident memory; this is what is asked of the allocator for it.
+pub(crate) const BYTES_OF_AN_IDLE_CONNECTION: Limit = Limit {
+    what: "bytes of an idle connection",
+    most: 1_350.0,
+};
+
+/// 178 were counted; the target, for snapshot and table together.
+pub(crate) const BYTES_OF_AN_ENDPOINT: Limit = Limit {
+    what: "bytes of an endpoint",
+    most: 200.0,
+};
+
+/// 2,046 were counted, for snapshot and table together, its one endpoint included. The target of 1,000 is missed; this holds
+/// what there is.
+pub(crate) const BYTES_OF_A_ROUTE: Limit = Limit {
+    what: "bytes of a route",
+    most: 2_100.0,
+};
+
+impl Limit {
+    /// Says what was counted, and fails beyond the limit.
+    pub(crate) fn hold(&self, counted: f64) {
+        let Self { what, most } = self;
+        say(&format!("== guard: {counted:.2} {what}, at most {most}"));
+        assert!(
+            counted <= *most,
+            "{counted:.2} {what}; the limit is {most} (proxy/tests/guard/limits.rs)"
+        );
+        assert!(counted > 0.0, "{what}: nothing was counted");
+    }
+}
