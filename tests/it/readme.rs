@@ -38,9 +38,12 @@ async fn metrics_that_are_named_are_there_and_those_that_are_there_are_named() {
         .filter_map(|line| line.strip_prefix("# TYPE "));
     let there: Vec<&str> = types.filter_map(|line| line.split(' ').next()).collect();
     let words = README.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-    // Those of Kubernetes as the source are not there with a file.
-    let of_clusters =
-        |word: &str| word.starts_with("causeway_cluster_") || word == "causeway_findings";
+    // Those of Kubernetes or an xDS server as the source are not there with a file.
+    let of_clusters = |word: &str| {
+        word.starts_with("causeway_cluster_")
+            || word.starts_with("causeway_xds_client_")
+            || word == "causeway_findings"
+    };
     let metrics = words
         .clone()
         .filter(|word| word.starts_with("causeway_") || word.starts_with("istio_tcp_"));

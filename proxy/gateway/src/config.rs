@@ -8,6 +8,7 @@ mod load;
 mod logs;
 mod overrides;
 mod probes;
+mod xds_source;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -25,6 +26,7 @@ pub use self::load::{ConfigError, load, parse};
 pub use self::logs::{AccessLog, AccessLogFormat, Level, Log, LogFormat, Successes};
 pub use self::overrides::Override;
 pub use self::probes::Probes;
+pub use self::xds_source::{Protocol, XdsSource};
 
 /// The file `gateway.yaml`.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -199,6 +201,8 @@ pub struct Source {
     pub file: Option<PathBuf>,
     /// Our own cluster, and those that its remote Secrets name: `{}` in a Pod.
     pub kubernetes: Option<Kubernetes>,
+    /// An xDS server, istiod first, which decides what is routed where.
+    pub xds: Option<XdsSource>,
 }
 
 impl Default for Gateway {

@@ -1,5 +1,6 @@
-//! Where snapshots come from: a file or Kubernetes. It must not look into them.
+//! Where snapshots come from: a file, Kubernetes or an xDS server. It must not look into them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::sleep;
+use xds::client;
 
 use crate::config::Gateway;
 use crate::metrics::Myself;
@@ -30,17 +32,24 @@ pub(crate) enum Kind {
     File(file::Source),
     /// Our own cluster and others.
     Kubernetes(Box<kubernetes::Source>),
+    /// An xDS server, and who we are to it.
+    Xds(Box<(client::Source, client::Node)>),
 }
 
 impl Source {
     /// Starts the source that is configured.
     pub(crate) async fn start(config: &Gateway) -> anyhow::Result<Self> {
-        let kind = match &config.source.kubernetes {
-            Some(kubernetes) => {
+        let kind = match (&config.source.kubernetes, &config.source.xds) {
+            (Some(kubernetes), _) => {
                 let settings = config.to_discovery(kubernetes);
                 Kind::Kubernetes(Box::new(kubernetes::start(settings).await?))
             }
-            None => {
+            (None, Some(xds)) => {
+                let settings = config.to_xds(xds);
+                let node = settings.node.clone();
+                Kind::Xds(Box::new((client::start(settings), node)))
+            }
+            (None, None) => {
                 let path = config.source.file.clone();
                 let source = file::start(path.context("no source is configured")?).await?;
                 Kind::File(source)
@@ -63,6 +72,7 @@ impl Source {
         match &self.kind {
             Kind::File(source) => &source.snapshots,
             Kind::Kubernetes(source) => &source.snapshots,
+            Kind::Xds(xds) => &xds.0.snapshots,
         }
     }
 
@@ -77,29 +87,22 @@ impl Source {
         waiting: Task,
         version: impl Fn() -> u64 + Send + 'static,
     ) {
-        let Kind::Kubernetes(source) = &self.kind else {
+        match &self.kind {
             // A file is read before anything else starts.
-            return;
-        };
-        let (mut status, snapshots) = (source.status.clone(), source.snapshots.clone());
-        tokio::spawn(async move {
-            loop {
-                let known = status.borrow_and_update().clone();
-                waiting.say(known.waiting_for);
-                if known.ready {
-                    break;
-                }
-                if status.changed().await.is_err() {
-                    // The source has ended, and so has the gateway.
-                    return;
-                }
+            Kind::File(_) => {}
+            Kind::Kubernetes(source) => {
+                let known = |status: &kubernetes::status::Status| {
+                    (status.ready, status.waiting_for.clone())
+                };
+                let (status, snapshots) = (source.status.clone(), source.snapshots.clone());
+                tokio::spawn(until_ready(status, known, snapshots, waiting, version));
             }
-            let enough = snapshots.borrow().version;
-            while version() < enough {
-                waiting.say(vec!["the routes of what is known".into()]);
-                sleep(LOOK).await;
+            Kind::Xds(xds) => {
+                let known = |status: &client::Status| (status.ready, vec![status.waits_for()]);
+                let (status, snapshots) = (xds.0.status.clone(), xds.0.snapshots.clone());
+                tokio::spawn(until_ready(status, known, snapshots, waiting, version));
             }
-        });
+        }
     }
 
     /// Keeps for the next start what is not kept yet.
@@ -114,6 +117,7 @@ impl Source {
         let status = match &self.kind {
             Kind::File(source) => serde_json::to_value(&*source.status.borrow()),
             Kind::Kubernetes(source) => serde_json::to_value(&*source.status.borrow()),
+            Kind::Xds(xds) => serde_json::to_value(&*xds.0.status.borrow()),
         };
         status.unwrap_or_default()
     }
@@ -122,11 +126,13 @@ impl Source {
     pub(crate) fn myself(&self, config: &Gateway) -> Myself {
         let (cluster, namespace, workload, labels) = match &self.kind {
             Kind::File(_) => {
-                let labels = config.labels.iter();
-                let labels =
-                    labels.map(|(key, value)| (key.as_str().into(), value.as_str().into()));
                 let (cluster, namespace) = (&config.cluster, &config.namespace);
-                (cluster, namespace, &config.workload, labels.collect())
+                let labels = shared(&config.labels);
+                (cluster, namespace, &config.workload, labels)
+            }
+            Kind::Xds(xds) => {
+                let me = &xds.1;
+                (&me.cluster, &me.namespace, &me.workload, shared(&me.labels))
             }
             Kind::Kubernetes(source) => {
                 let me = &source.me;
@@ -146,6 +152,12 @@ impl Source {
     pub(crate) fn viewpoint(&self, configured: model::Viewpoint) -> model::Viewpoint {
         match &self.kind {
             Kind::File(_) => configured,
+            Kind::Xds(xds) => model::Viewpoint {
+                cluster: xds.1.cluster.as_str().into(),
+                network: xds.1.network.as_str().into(),
+                labels: shared(&xds.1.labels),
+                ..configured
+            },
             Kind::Kubernetes(source) => model::Viewpoint {
                 cluster: source.me.cluster.value.as_str().into(),
                 network: source.me.network.value.as_str().into(),
@@ -155,4 +167,37 @@ impl Source {
             },
         }
     }
+}
+
+/// Waits until the status says that enough is known, and then until the data path has it.
+async fn until_ready<S>(
+    mut status: watch::Receiver<S>,
+    known: impl Fn(&S) -> (bool, Vec<String>),
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    waiting: Task,
+    version: impl Fn() -> u64,
+) {
+    loop {
+        let (ready, waits_for) = known(&status.borrow_and_update());
+        waiting.say(waits_for);
+        if ready {
+            break;
+        }
+        if status.changed().await.is_err() {
+            // The source has ended, and so has the gateway.
+            return;
+        }
+    }
+    let enough = snapshots.borrow().version;
+    while version() < enough {
+        waiting.say(vec!["the routes of what is known".into()]);
+        sleep(LOOK).await;
+    }
+}
+
+fn shared(labels: &BTreeMap<String, String>) -> model::Labels {
+    let labels = labels.iter();
+    labels
+        .map(|(key, value)| (key.as_str().into(), value.as_str().into()))
+        .collect()
 }

@@ -150,6 +150,13 @@ fn source(of: &Value) -> String {
             states.collect::<Vec<_>>().join(", ")
         );
     }
+    if let Some(server) = of["address"].as_str() {
+        let state = of["state"].as_str().unwrap_or("-");
+        let refused = of["refused"].as_array().map_or(0, Vec::len);
+        let error = of["lastError"].as_str();
+        let error = error.map_or_else(String::new, |error| format!(": {error}"));
+        return format!("xDS server {server}, {state}, {refused} resources refused{error}");
+    }
     match of["lastError"].as_str() {
         Some(error) => {
             format!("the file's latest version is wrong, an earlier one is in force: {error}")
@@ -199,5 +206,18 @@ ended             probe 9, done 2
 source            a file, in force
 ";
         assert_eq!(page(&status), expected);
+    }
+
+    #[test]
+    fn an_xds_server_is_a_source() {
+        let mut status = json!({"address": "istiod:15012", "state": "following", "refused": []});
+        assert_eq!(
+            source(&status),
+            "xDS server istiod:15012, following, 0 resources refused"
+        );
+        status["refused"] = json!([{"name": "a"}]);
+        status["lastError"] = "it is gone".into();
+        let expected = "xDS server istiod:15012, following, 1 resources refused: it is gone";
+        assert_eq!(source(&status), expected);
     }
 }

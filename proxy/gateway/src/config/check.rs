@@ -42,20 +42,29 @@ pub(super) fn check(gateway: &Gateway) -> Result<(), (String, String)> {
             );
         }
     }
-    match (&gateway.source.file, &gateway.source.kubernetes) {
-        (None, None) => {
+    let source = &gateway.source;
+    let named = [
+        source.file.is_some(),
+        source.kubernetes.is_some(),
+        source.xds.is_some(),
+    ];
+    match named.iter().filter(|named| **named).count() {
+        0 => {
             return wrong(
                 "source",
-                "there is none: name one, 'kubernetes: {}' or 'file: mesh.yaml'",
+                "there is none: name one, 'kubernetes: {}', 'file: mesh.yaml' or 'xds: {address: ...}'",
             );
         }
-        (Some(_), Some(_)) => {
+        1 => {}
+        _ => {
             return wrong(
                 "source",
-                "there are two: name 'kubernetes' or 'file', not both",
+                "there are several: name 'kubernetes', 'file' or 'xds', not more than one",
             );
         }
-        _ => {}
+    }
+    if let Some(xds) = &source.xds {
+        xds.check()?;
     }
     if gateway.workers == Some(0) {
         return wrong("workers", "at least 1 is needed");

@@ -48,6 +48,9 @@ pub fn load(file: Option<&Path>, overrides: &[Override]) -> Result<Gateway, Conf
         if let Some(source) = &mut gateway.source.file {
             *source = folder.join(&*source);
         }
+        if let Some(xds) = &mut gateway.source.xds {
+            xds.resolve(folder);
+        }
         if let Some(source) = &mut gateway.source.kubernetes {
             if let Some(kubeconfig) = &mut source.kubeconfig {
                 *kubeconfig = folder.join(&*kubeconfig);

@@ -108,7 +108,7 @@ fn a_wrong_file_says_where() {
             "  file: mesh.yaml",
             "  {file: mesh.yaml, kubernetes: {}}",
             "gateway.yaml:11:",
-            "there are two",
+            "there are several",
         ),
         ("  file: mesh.yaml", "  {}", "gateway.yaml:11:", "source"),
         (
@@ -209,7 +209,7 @@ fn a_wrong_override_is_named() {
     let base = || Gateway {
         source: Source {
             file: Some("m".into()),
-            kubernetes: None,
+            ..Source::default()
         },
         ..Gateway::default()
     };

@@ -3,6 +3,7 @@
 use discovery::file::FileStatus;
 use discovery::kubernetes::status::{DiskStatus, State, Status, now};
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use xds::client;
 
 use crate::source::{Kind, Source};
 
@@ -21,7 +22,79 @@ pub(super) fn register(registry: &Registry, source: &Source) -> prometheus::Resu
             }
             findings(registry, &status)
         }
+        Kind::Xds(of) => xds(registry, &of.0.status.borrow().clone()),
     }
+}
+
+fn xds(registry: &Registry, status: &client::Status) -> prometheus::Result<()> {
+    let gauge =
+        |name: &str, help: &str, labels: &[&str]| IntGaugeVec::new(Opts::new(name, help), labels);
+    let counter =
+        |name: &str, help: &str, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels);
+    let state = gauge(
+        "causeway_xds_client_state",
+        "1 for the state that the stream from the xDS server is in, 0 for the others.",
+        &["state"],
+    )?;
+    for one in client::State::ALL {
+        let is = i64::from(one == status.state);
+        state.with_label_values(&[one.as_str()]).set(is);
+    }
+    let silence = gauge(
+        "causeway_xds_client_silence_seconds",
+        "Since when nothing has come from the xDS server; a mesh in which nothing changes is silent, too.",
+        &[],
+    )?;
+    if let Some(heard_at) = status.heard_at {
+        let none: [&str; 0] = [];
+        silence
+            .with_label_values(&none)
+            .set(client::now() - heard_at);
+    }
+    let streams = counter(
+        "causeway_xds_client_streams_total",
+        "Streams from the xDS server that were opened.",
+        &[],
+    )?;
+    let none: [&str; 0] = [];
+    streams.with_label_values(&none).inc_by(status.streams);
+    let resources = gauge(
+        "causeway_xds_client_resources",
+        "Resources that the xDS server has sent, by kind.",
+        &["kind"],
+    )?;
+    let refused = gauge(
+        "causeway_xds_client_refused_resources",
+        "Resources whose latest version cannot be read, by kind; the last good one is in force.",
+        &["kind"],
+    )?;
+    let responses = counter(
+        "causeway_xds_client_responses_total",
+        "Responses of the xDS server, by kind and by whether all of it was taken.",
+        &["kind", "outcome"],
+    )?;
+    for (kind, of) in &status.kinds {
+        let name = kind.as_str();
+        let whole = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        resources
+            .with_label_values(&[name])
+            .set(whole(of.resources));
+        let bad = status
+            .refused
+            .iter()
+            .filter(|refused| refused.kind == *kind);
+        refused.with_label_values(&[name]).set(whole(bad.count()));
+        let taken = responses.with_label_values(&[name, "accepted"]);
+        taken.inc_by(of.responses.saturating_sub(of.nacks));
+        responses
+            .with_label_values(&[name, "refused"])
+            .inc_by(of.nacks);
+    }
+    for gauge in [state, silence, resources, refused] {
+        registry.register(Box::new(gauge))?;
+    }
+    registry.register(Box::new(streams))?;
+    registry.register(Box::new(responses))
 }
 
 fn file(registry: &Registry, status: &FileStatus) -> prometheus::Result<()> {

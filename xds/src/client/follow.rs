@@ -1,0 +1,184 @@
+//! The task that follows a server: opens streams, hands over what comes, publishes what follows. It decides nothing about
+//! resources.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{NetworkId, Snapshot};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::backoff::Backoff;
+use super::link::{Fault, Link, Server};
+use super::node::Node;
+use super::session::{Mode, Request, Session};
+use super::status::{State, Status};
+
+/// How long a server has for what it owes (Envoy's `initial_fetch_timeout`).
+const OWED: Duration = Duration::from_secs(15);
+
+/// What a client is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The server.
+    pub server: Server,
+    /// Who we are to it.
+    pub node: Node,
+    /// The protocol to begin with; a server that does not know the delta protocol is spoken to in the other one.
+    pub mode: Mode,
+}
+
+/// A server that is followed; dropping it ends that.
+#[derive(Debug)]
+pub struct Source {
+    /// What the server says, as it stands in force; empty until all of it has come once.
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// How following it goes.
+    pub status: watch::Receiver<Status>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Follows a server. Needs a tokio runtime.
+#[must_use]
+pub fn start(settings: Settings) -> Source {
+    let (publish, snapshots) = watch::channel(Arc::default());
+    let status = Status {
+        address: settings.server.address.clone(),
+        node: settings.node.id(),
+        mode: settings.mode,
+        ..Status::default()
+    };
+    let (report, status) = watch::channel(status);
+    let network = NetworkId::from(settings.node.network.as_str());
+    let follower = Follower {
+        session: Session::new(settings.mode, network),
+        settings,
+        publish,
+        report,
+        backoff: Backoff::default(),
+        owed: None,
+    };
+    Source {
+        snapshots,
+        status,
+        task: tokio::spawn(follower.run()),
+    }
+}
+
+struct Follower {
+    settings: Settings,
+    session: Session,
+    publish: watch::Sender<Arc<Snapshot>>,
+    report: watch::Sender<Status>,
+    backoff: Backoff,
+    /// When what is owed is taken for not there.
+    owed: Option<Instant>,
+}
+
+impl Follower {
+    async fn run(mut self) {
+        loop {
+            let Err(fault) = self.stream().await else {
+                return;
+            };
+            self.owed = None;
+            let falls_back = matches!(fault, Fault::NoDelta);
+            if falls_back {
+                self.session.set_mode(Mode::Sotw);
+            }
+            let wait = match falls_back {
+                true => Duration::ZERO,
+                false => self.backoff.next(fastrand::f64()),
+            };
+            tracing::warn!(server = self.settings.server.address, %fault, retry_in = ?wait, "the stream from the xDS server ended; what is known stays in force");
+            self.report.send_modify(|status| {
+                status.state = State::Waiting;
+                status.last_error = Some(fault.to_string());
+                status.mode = self.session.mode();
+            });
+            sleep(wait).await;
+        }
+    }
+
+    /// One stream, until it ends; `Ok` when nobody wants to know any more.
+    async fn stream(&mut self) -> Result<(), Fault> {
+        self.report
+            .send_modify(|status| status.state = State::Connecting);
+        let mode = self.session.mode();
+        let mut first = self.session.open();
+        self.introduce(&mut first);
+        let mut link = Link::open(&self.settings.server, mode, first).await?;
+        self.report.send_modify(|status| {
+            status.state = State::Following;
+            status.streams += 1;
+        });
+        self.owe();
+        loop {
+            let owed = self.owed;
+            tokio::select! {
+                response = link.next() => {
+                    let received = self.session.receive(response?);
+                    link.send(received.requests);
+                    for refusal in &received.refused {
+                        tracing::warn!(server = self.settings.server.address, resource = refusal.name, why = refusal.why, "a resource is refused");
+                    }
+                    self.backoff.reset();
+                    self.owe();
+                    let refused = !received.refused.is_empty();
+                    self.tell(|status| status.heard(received.kind, refused));
+                }
+                () = sleep_until(owed.unwrap_or_else(Instant::now)), if owed.is_some() => {
+                    self.owed = None;
+                    self.session.give_up();
+                    self.tell(|_| ());
+                }
+                () = self.publish.closed() => return Ok(()),
+            }
+        }
+    }
+
+    /// The first request of a stream says who we are; later ones need not.
+    fn introduce(&self, requests: &mut [Request]) {
+        let node = Some(self.settings.node.to_proto());
+        match requests.first_mut() {
+            Some(Request::Delta(request)) => request.node = node,
+            Some(Request::Sotw(request)) => request.node = node,
+            None => {}
+        }
+    }
+
+    /// Begins to wait for what is owed, or stops.
+    fn owe(&mut self) {
+        match self.session.is_complete() {
+            true => self.owed = None,
+            false => {
+                self.owed.get_or_insert_with(|| Instant::now() + OWED);
+            }
+        }
+    }
+
+    /// Publishes what follows from all that is known, once that is complete, and says how it goes.
+    fn tell(&mut self, change: impl FnOnce(&mut Status)) {
+        let ready = self.report.borrow().ready || self.session.is_complete();
+        if ready {
+            let before = self.publish.borrow().clone();
+            let next = self.session.snapshot(&before);
+            if !Arc::ptr_eq(&before, &next) {
+                self.publish.send_replace(next);
+            }
+        }
+        let session = &mut self.session;
+        self.report.send_modify(|status| {
+            change(status);
+            status.ready = ready;
+            status.describe(session);
+        });
+    }
+}
