@@ -157,7 +157,7 @@ function networks(mesh, endpoints) {
       ? [[network, { text: "no gateway", className: "bad" }, "", ""]]
       : gateways.map((gateway) => {
           const seen = states.get(gateway.address);
-          const state = seen ? { text: seen.state, className: seen.state === "ejected" ? "bad" : "good" } : "not used";
+          const state = seen ? { text: seen.state, className: ["ejected", "dead"].includes(seen.state) ? "bad" : "good" } : "not used";
           return [network, gateway.name ? `${gateway.address} (${gateway.name})` : gateway.address, gateway.clusters.join(", ") || "all", state];
         }),
   );
