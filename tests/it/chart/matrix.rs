@@ -37,7 +37,7 @@ pub(super) const ROWS: &[Row] = &[
         "istio-system",
         &[
             "--set",
-            "networkGateway=network1,outbound.enabled=true,outbound.networks.network3=15445,outbound.clusterIP=10.96.7.7,networkPolicy.enabled=true",
+            "networkGateway=network1,outbound.enabled=true,outbound.networks.network3=15445,outbound.clusterIP=10.96.7.8,networkPolicy.enabled=true",
             "--set",
             "autoscaling.enabled=false,replicaCount=3,cluster.name=us,locality=us-west/a,regions={us-east,eu-west}",
         ],
