@@ -118,6 +118,11 @@ impl Fake {
         self.held().documents.insert(path.into(), document);
     }
 
+    /// There is nothing at this path any more.
+    pub(super) fn withdraw(&self, path: &str) {
+        self.held().documents.remove(path);
+    }
+
     /// An object of the list at this path is new or changed.
     pub(super) fn put(&self, list: &str, mut object: Value) {
         let mut held = self.held();

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::kubernetes::status::DiskStatus;
+use crate::kubernetes::testing::Asked;
 
 const BOTH: [&str; 2] = ["10.1.0.1", "10.3.0.1"];
 
@@ -167,12 +168,22 @@ async fn another_cluster_in_place_of_ours_takes_nothing_away() {
 #[tokio::test(start_paused = true)]
 async fn istios_kinds_that_are_not_found_at_once_are_kept() {
     let before = Before::new().await;
-    let absent = Reply::Status(404, json!({}));
-    before.own.script("/apis/networking.istio.io", absent);
+    let group = "/apis/networking.istio.io";
+    let looks = |asked: &[Asked]| asked.iter().filter(|one| one.path == group).count();
+    before.own.withdraw(group);
     let mut rig = before.start().await;
     let losses = watch_for_losses(&rig);
+    let so_far = looks(&before.own.asked());
+    before.own.until(|asked| looks(asked) > so_far).await;
+    // All else that it wants to know can be had meanwhile.
+    rig.status(|status| status.clusters[&ClusterId::from("eu")].state == State::Synced)
+        .await;
+    with_istio(&before.own);
     rig.state("ap", State::Synced).await;
-    assert_eq!(endpoints(&rig.source.snapshots.borrow()), BOTH);
+    // Everything until here is published once this is.
+    before.own.put(PODS, pod("hello-2"));
+    before.own.put(SLICES, slice("hello-2", "10.1.0.2"));
+    rig.endpoints(&["10.1.0.1", "10.1.0.2", "10.3.0.1"]).await;
     drop(rig);
     assert_eq!(losses.await.expect("it ends"), Vec::<String>::new());
 }
