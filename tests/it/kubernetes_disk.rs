@@ -161,6 +161,11 @@ async fn a_rolling_restart_while_no_api_server_answers_refuses_nobody() {
         all
     })
     .await;
+    // It is written while the gateway runs, not at its end.
+    for name in ["cluster-ap.json", "cluster-eu.json", "gateway.json"] {
+        let file = ap.folder().join(name);
+        until(&format!("{name} is written"), || file.exists()).await;
+    }
     let in_service: InService = Arc::new(Mutex::new(ap.outbound()));
     let load = Load::start(&pki, &in_service, "eu");
     for region in [&ap, &us, &eu] {
