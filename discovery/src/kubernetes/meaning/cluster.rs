@@ -34,6 +34,7 @@ pub(super) struct ClusterFacts {
 pub(super) struct Named {
     /// The Service; `None`: only slices that name it.
     pub(super) service: Option<ServiceFact>,
+    /// Their endpoints are sorted by address.
     pub(super) slices: BTreeMap<Arc<str>, SliceFact>,
 }
 
@@ -205,6 +206,8 @@ impl ClusterFacts {
         fact.key = key.clone();
         fact.service = Some(service.clone());
         fact.ports = share_ports(&fact, pool);
+        // So that one of them is found without a look at the others.
+        fact.endpoints.sort_by_key(|endpoint| endpoint.address);
         self.owners.insert(key.clone(), service.clone());
         let service = Key {
             namespace: key.namespace.clone(),
@@ -401,31 +404,26 @@ fn differing(before: Option<&SliceFact>, after: Option<&SliceFact>) -> Vec<IpAdd
         (Some(before), Some(after)) => before.ports == after.ports && before.family == after.family,
         _ => false,
     };
-    let (before, after) = (by_address(before), by_address(after));
+    let (before, after) = (endpoints(before), endpoints(after));
     if alike {
-        let gone = before.iter().filter(|endpoint| !has(&after, endpoint));
-        let new = after.iter().filter(|endpoint| !has(&before, endpoint));
+        let gone = before.iter().filter(|endpoint| !has(after, endpoint));
+        let new = after.iter().filter(|endpoint| !has(before, endpoint));
         gone.chain(new).map(|endpoint| endpoint.address).collect()
     } else {
-        let all = before.iter().chain(&after);
+        let all = before.iter().chain(after);
         all.map(|endpoint| endpoint.address).collect()
     }
 }
 
-fn by_address(slice: Option<&SliceFact>) -> Vec<&SliceEndpoint> {
-    let mut endpoints: Vec<_> = slice
-        .into_iter()
-        .flat_map(|slice| &slice.endpoints)
-        .collect();
-    endpoints.sort_by_key(|endpoint| endpoint.address);
-    endpoints
+fn endpoints(slice: Option<&SliceFact>) -> &[SliceEndpoint] {
+    slice.map_or(&[], |slice| &slice.endpoints)
 }
 
 /// Whether an endpoint is among these, which are sorted by address.
-fn has(sorted: &[&SliceEndpoint], endpoint: &SliceEndpoint) -> bool {
+fn has(sorted: &[SliceEndpoint], endpoint: &SliceEndpoint) -> bool {
     let start = sorted.partition_point(|other| other.address < endpoint.address);
     let same_address = sorted[start..]
         .iter()
         .take_while(|other| other.address == endpoint.address);
-    same_address.into_iter().any(|other| *other == endpoint)
+    same_address.into_iter().any(|other| other == endpoint)
 }

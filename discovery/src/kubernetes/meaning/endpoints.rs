@@ -128,7 +128,7 @@ impl<'a> View<'a> {
             {
                 continue;
             }
-            for endpoint in slice.endpoints.iter().filter(|one| which.has(one.address)) {
+            for endpoint in which.among(&slice.endpoints) {
                 found.extend(self.endpoint(slice, endpoint, demand, pool));
             }
         }
