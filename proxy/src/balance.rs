@@ -42,9 +42,9 @@ pub const ATTEMPTS: usize = 8;
 /// One route's endpoints, compiled.
 #[derive(Debug, Default)]
 pub struct Balancer {
-    pub(crate) tiers: Vec<Tier>,
+    pub(crate) tiers: Box<[Tier]>,
     /// Percent of the traffic, cumulative up to 100; empty when nothing may be picked.
-    pub(crate) shares: Vec<Share>,
+    pub(crate) shares: Box<[Share]>,
     pub(crate) policy: Arc<Policy>,
     /// Ejected hosts are in the pools and may be picked, because nothing else is left.
     pub(crate) ignores_ejections: bool,
@@ -106,9 +106,9 @@ pub(crate) struct Tier {
 /// Endpoints of one tier and class. Those that one locality rule treats alike are a group; without rules there is one.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    pub(crate) groups: Vec<Group>,
+    pub(crate) groups: Box<[Group]>,
     /// Cumulative share of the groups; only looked at when there are several.
-    pub(crate) upto: Vec<u64>,
+    pub(crate) upto: Box<[u64]>,
 }
 
 impl Balancer {

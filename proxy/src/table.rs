@@ -45,8 +45,8 @@ pub struct Route {
 /// Every name that is routed. Immutable; replaced when the set of names changes.
 #[derive(Debug, Default)]
 pub struct RouteTable {
-    pub(crate) names: HashMap<Box<str>, Views, RandomState>,
-    pub(crate) hosts: HashSet<Box<str>, RandomState>,
+    pub(crate) names: HashMap<Arc<str>, Views, RandomState>,
+    pub(crate) hosts: HashSet<Hostname, RandomState>,
     pub(crate) passthrough: HashMap<Box<str>, Vec<Passthrough>, RandomState>,
 }
 

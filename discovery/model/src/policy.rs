@@ -1,7 +1,7 @@
 //! How a service's endpoints are chosen and watched: what a DestinationRule or a Service says, in our words.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,17 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Behind an `Arc`; most services have no policy of their own, and share the default one.
+    #[must_use]
+    pub fn shared(self) -> Arc<Self> {
+        static USUAL: LazyLock<Arc<Policy>> = LazyLock::new(Arc::default);
+        if self == **USUAL {
+            Arc::clone(&USUAL)
+        } else {
+            Arc::new(self)
+        }
+    }
+
     /// The settings that hold for a service port.
     #[must_use]
     pub fn for_port(self: &Arc<Self>, port: u16) -> &Arc<Self> {

@@ -151,7 +151,7 @@ impl Converter<'_> {
         }
         Ok(Service {
             subsets: subsets.collect(),
-            policy: Arc::new(Self::policy(service.policy)),
+            policy: Self::policy(service.policy).shared(),
             endpoints: Chunked::from_items(endpoints),
             ports,
             host,

@@ -94,8 +94,8 @@ pub(crate) fn assemble(
     }
     let shares = shares(&mut tiers, setting);
     let balancer = Balancer {
-        tiers,
-        shares,
+        tiers: tiers.into(),
+        shares: shares.into(),
         policy: setting.policy.clone(),
         ignores_ejections: compiler.ignore_ejections,
         unused,

@@ -36,7 +36,7 @@ impl<'a> Draw<'a, '_> {
         let balancer = self.balancer;
         let by_source = matches!(balancer.policy.load_balancer, LoadBalancer::SourceIp);
         let hash = if by_source { hash_of(self.source) } else { 0 };
-        let share = match balancer.shares.as_slice() {
+        let share = match &*balancer.shares {
             [all] => all,
             shares => {
                 let percent = if by_source {
@@ -186,7 +186,7 @@ impl Tier {
 impl Pool {
     /// One of its groups, by its share; `None` when there is nothing to draw.
     fn group(&self, rng: &mut Rng) -> Option<&Group> {
-        if let [only] = self.groups.as_slice() {
+        if let [only] = &*self.groups {
             return (only.weight() > 0).then_some(only);
         }
         let total = self.upto.last().copied().filter(|total| *total > 0)?;

@@ -25,7 +25,7 @@ pub(crate) struct Selection {
 /// What a chunk comes to.
 #[derive(Debug, Default)]
 pub(crate) struct ChunkParts {
-    pub(crate) local: Vec<LocalParts>,
+    pub(crate) local: Box<[LocalParts]>,
     pub(crate) remote: RemoteSums,
     pub(crate) unused: Unused,
     /// Hosts left out because they are ejected.

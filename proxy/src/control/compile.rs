@@ -235,6 +235,8 @@ impl Routes {
                 }
             }
         }
+        // Most services have one or two, and there may be ten thousand.
+        entries.shrink_to_fit();
         entries
     }
 
@@ -284,9 +286,9 @@ impl Routes {
     fn table(&self) -> RouteTable {
         let mut table = RouteTable::default();
         for (host, entries) in &self.services {
-            table.hosts.insert(host.as_str().into());
+            table.hosts.insert(host.clone());
             for Entry { route, .. } in entries {
-                let views: &mut Views = table.names.entry(route.name.as_ref().into()).or_default();
+                let views: &mut Views = table.names.entry(route.name.clone()).or_default();
                 let view = match route.role {
                     Role::Inbound => &mut views.inbound,
                     Role::Outbound | Role::Passthrough => &mut views.outbound,

@@ -37,7 +37,7 @@ pub(super) fn ruling(selected: &Selected, distribution: TrafficDistribution) -> 
     let nothing = TrafficPolicy::default();
     let rule = selected.policy.as_deref().unwrap_or(&nothing);
     let mut ruling = Ruling {
-        policy: Arc::new(policy(rule, distribution)),
+        policy: policy(rule, distribution).shared(),
         mutual_tls: rule.settings.mutual_tls.unwrap_or(true),
         ..Ruling::default()
     };
