@@ -128,6 +128,38 @@ async fn old_connections_end() {
     drop(open);
 }
 
+/// A service's own policy ends connections on which nothing moves, and those that are too old, whatever moves on them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_services_policy_ends_connections() {
+    let (mesh, backend) = before_one(|_| {}).await;
+    let publish = async |policy| {
+        let mut service = hello_service(vec![endpoint(backend.address(), HERE)]);
+        service.policy = std::sync::Arc::new(policy);
+        mesh.publish(vec![service], &[]).await;
+    };
+    let second = Some(Duration::from_secs(1));
+    publish(model::Policy {
+        idle_timeout: second,
+        ..model::Policy::default()
+    })
+    .await;
+    let open = idle(&mesh, 3).await;
+    until("all have been idle", || {
+        mesh.count(Reason::IdleTimeout) == 3
+    })
+    .await;
+    says(&mesh, Reason::IdleTimeout).await;
+    drop(open);
+    publish(model::Policy {
+        max_duration: second,
+        ..model::Policy::default()
+    })
+    .await;
+    let mut talks = mesh.client(Role::Inbound).connect().await.expect("one");
+    while talks.ask().await.is_ok() {}
+    until("it was too old", || mesh.count(Reason::MaxAge) == 1).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_come_back_to_a_closer_tier() {
     let mesh = Mesh::start(V4, |config| {
