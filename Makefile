@@ -39,7 +39,7 @@ tools:
 peers:
 	$(call step,peers,bench/peers.sh)
 
-test: tools
+test: tools peers
 	$(call step,build of the tests,$(CARGO) test --workspace --locked --no-run)
 	$(call step,tests,$(CARGO) test --workspace --locked)
 

@@ -21,3 +21,4 @@ mod reasons;
 mod restart;
 mod routing;
 mod weather;
+mod xds_server;

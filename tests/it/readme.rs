@@ -3,7 +3,7 @@
 use proxy::close::Reason;
 use tests::{endpoint, get, hello_service};
 
-use crate::reasons::{HERE, before_one};
+use crate::reasons::{HERE, V4, before_one};
 
 const README: &str = include_str!("../../README.md");
 
@@ -22,7 +22,7 @@ fn every_reason_stands_in_the_table_with_its_flag() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_that_are_named_are_there_and_those_that_are_there_are_named() {
-    let (mesh, backend) = before_one(|_| {}).await;
+    let (mesh, backend) = before_one(|config| config.xds.address = Some((V4, 0).into())).await;
     let service = hello_service(vec![endpoint(backend.address(), HERE)]);
     let gateway = model::Gateway {
         address: backend.address(),

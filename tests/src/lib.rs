@@ -4,6 +4,7 @@
 mod api_fake;
 mod child;
 mod control_plane;
+mod envoy;
 mod hello;
 mod helm;
 mod http;
@@ -18,6 +19,7 @@ mod until;
 pub use self::api_fake::{ApiFake, Fault, base64};
 pub use self::child::{Child, Crowd, raise_descriptors};
 pub use self::control_plane::{CannotBuild, ControlPlane, build};
+pub use self::envoy::{Envoy, find_envoy};
 pub use self::hello::Hello;
 pub use self::helm::{Helm, Pod, Release, pod};
 pub use self::http::{Answer, exchange, get, metric};

@@ -17,3 +17,6 @@ pub mod wire;
 pub use self::client::Client;
 pub use self::registry::{Counts, KindCounts, KindView, Registry, StreamView};
 pub use self::serve::{Config, Server, StartError, TlsFiles};
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ use crate::http::{self, Server};
 use crate::metrics::{self, EndpointCounts, Myself, Totals};
 use crate::ready::Ready;
 use crate::source::Source;
+use crate::xds;
 
 /// A running gateway.
 pub struct App {
@@ -26,6 +27,7 @@ pub(crate) struct State {
     pub(crate) config: Gateway,
     pub(crate) proxy: Proxy,
     pub(crate) source: Source,
+    pub(crate) xds: Option<::xds::server::Server>,
     pub(crate) access: access::Log,
     pub(crate) phase: Phase,
     pub(crate) myself: Myself,
@@ -46,6 +48,8 @@ pub struct Addresses {
     pub stats: SocketAddr,
     /// Readiness.
     pub ready: SocketAddr,
+    /// The xDS server, if there is one.
+    pub xds: Option<SocketAddr>,
 }
 
 impl App {
@@ -64,6 +68,11 @@ impl App {
         let myself = source.myself(&config);
         let mut to_proxy = config.to_proxy();
         to_proxy.viewpoint = source.viewpoint(to_proxy.viewpoint);
+        let to_xds = config.to_xds_server(to_proxy.viewpoint.clone(), to_proxy.allow_loopback);
+        let xds = match to_xds {
+            Some(config) => Some(xds::start(config, &source).await.context("xds")?),
+            None => None,
+        };
         let proxy = Proxy::start(to_proxy, source.snapshots().clone())?;
         let access = access::Log::start(&config.access_log, proxy.reports())?;
         let addresses = Addresses {
@@ -71,6 +80,7 @@ impl App {
             admin: admin.local_addr()?,
             stats: stats.local_addr()?,
             ready: probe.local_addr()?,
+            xds: xds.as_ref().map(::xds::server::Server::address),
         };
         for (Bound { address, role }, listener) in proxy.bound().iter().zip(&config.listeners) {
             let network = listener.network.as_deref();
@@ -81,6 +91,7 @@ impl App {
             config,
             proxy,
             source,
+            xds,
             access,
             phase: Phase::default(),
             myself,

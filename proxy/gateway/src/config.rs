@@ -8,6 +8,7 @@ mod load;
 mod logs;
 mod overrides;
 mod probes;
+mod xds;
 mod xds_source;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ pub use self::load::{ConfigError, load, parse};
 pub use self::logs::{AccessLog, AccessLogFormat, Level, Log, LogFormat, Successes};
 pub use self::overrides::Override;
 pub use self::probes::Probes;
+pub use self::xds::{Xds, XdsMeshTls, XdsMeshTlsMode, XdsTls};
 pub use self::xds_source::{Protocol, XdsSource};
 
 /// The file `gateway.yaml`.
@@ -59,6 +61,8 @@ pub struct Gateway {
     pub source: Source,
     /// How other clusters are found, and what is believed of them.
     pub discovery: Discovery,
+    /// Serves what is known to Envoy and gRPC clients over xDS.
+    pub xds: Xds,
     /// Number of workers, threads that serve connections; by default as many as CPU quota and affinity allow.
     pub workers: Option<usize>,
     /// Lets traffic leave its zone for the next one while it is overloaded there: `on` (default) or `off`.
@@ -226,6 +230,7 @@ impl Default for Gateway {
             ready: Ready::default(),
             source: Source::default(),
             discovery: Discovery::default(),
+            xds: Xds::default(),
             workers: None,
             zone_spill: Switch::On,
             timeouts: Timeouts::default(),

@@ -16,5 +16,6 @@ mod metrics;
 mod process;
 mod ready;
 mod source;
+mod xds;
 
 pub use self::app::{Addresses, App};

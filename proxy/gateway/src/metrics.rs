@@ -5,7 +5,7 @@ mod data_path;
 mod gateways;
 mod istio;
 mod mesh;
-mod series;
+pub(crate) mod series;
 mod source;
 mod totals;
 
@@ -36,6 +36,9 @@ pub(crate) fn render(state: &State) -> prometheus::Result<Vec<u8>> {
     mesh::register(&registry, state)?;
     gateways::register(&registry, state)?;
     source::register(&registry, &state.source)?;
+    if let Some(server) = &state.xds {
+        crate::xds::metrics::register(&registry, server)?;
+    }
     for figure in process::figures() {
         let series = [([], figure.value)];
         if figure.counts_up {

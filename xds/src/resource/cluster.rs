@@ -27,8 +27,9 @@ use crate::proto::percent::Percent;
 use crate::proto::protobuf::{self, Struct, UInt32Value};
 use crate::proto::raw_buffer::RawBuffer;
 use crate::proto::tls::common_tls_context::ValidationContextType;
+use crate::proto::tls::tls_parameters::TlsProtocol;
 use crate::proto::tls::{
-    CertificateValidationContext, CommonTlsContext, SdsSecretConfig, TlsCertificate,
+    CertificateValidationContext, CommonTlsContext, SdsSecretConfig, TlsCertificate, TlsParameters,
     UpstreamTlsContext,
 };
 use crate::proto::upstream_http::HttpProtocolOptions;
@@ -108,14 +109,20 @@ fn lb_policy(policy: LoadBalancer) -> LbPolicy {
     }
 }
 
-/// Slow start, where the policy has a warmup; Envoy knows it for these two.
+/// Slow start, where the policy has a warmup; Envoy knows it for these two. And no bias: where weights differ, Envoy divides
+/// them by the open connections, so that a gateway which stands for three endpoints would get not three times what one gets but
+/// the square root of it. Where weights are equal, two are drawn and the one with fewer requests is taken, bias or not.
 fn lb_config(policy: &Policy) -> Option<LbConfig> {
-    let slow_start_config = Some(SlowStartConfig {
-        slow_start_window: Some(duration(policy.warmup?)),
+    let slow_start_config = policy.warmup.map(|window| SlowStartConfig {
+        slow_start_window: Some(duration(window)),
         ..SlowStartConfig::default()
     });
     match policy.load_balancer {
         LoadBalancer::LeastRequest => Some(LbConfig::LeastRequestLbConfig(LeastRequestLbConfig {
+            active_request_bias: Some(core::RuntimeDouble {
+                default_value: 0.0,
+                runtime_key: "causeway.active_request_bias".into(),
+            }),
             slow_start_config,
             ..LeastRequestLbConfig::default()
         })),
@@ -161,7 +168,7 @@ fn outlier_detection(policy: &Policy) -> OutlierDetection {
         enforcing_local_origin_success_rate: number(0),
         interval: Some(duration(EJECTION_INTERVAL)),
         base_ejection_time: Some(duration(rule.base_ejection)),
-        max_ejection_time: Some(duration(rule.max_ejection)),
+        max_ejection_time: Some(duration(rule.max_ejection.max(rule.base_ejection))),
         max_ejection_percent: number(100),
         ..OutlierDetection::default()
     }
@@ -217,6 +224,12 @@ fn transport_sockets(naming: Naming<'_>, tls: &MeshTls) -> Vec<TransportSocketMa
 fn common_tls_context(tls: &MeshTls) -> Option<CommonTlsContext> {
     let mut context = CommonTlsContext {
         alpn_protocols: MESH_ALPN.map(str::to_owned).into(),
+        // By itself Envoy speaks no 1.3 as a client.
+        tls_params: Some(TlsParameters {
+            tls_minimum_protocol_version: TlsProtocol::TlSv12.into(),
+            tls_maximum_protocol_version: TlsProtocol::TlSv13.into(),
+            ..TlsParameters::default()
+        }),
         ..CommonTlsContext::default()
     };
     match tls {
@@ -307,7 +320,9 @@ fn number(value: u32) -> Option<UInt32Value> {
     Some(UInt32Value { value })
 }
 
+/// Envoy refuses a cluster with a time of nothing, which a policy can mean.
 fn duration(of: Duration) -> protobuf::Duration {
+    let of = of.max(Duration::from_millis(1));
     protobuf::Duration {
         seconds: i64::try_from(of.as_secs()).unwrap_or(i64::MAX),
         nanos: i32::try_from(of.subsec_nanos()).unwrap_or(0),

@@ -79,6 +79,7 @@ fn page(status: &Value) -> String {
         ["attempts".into(), counts(&status["attempts"])],
         ["ended".into(), counts(&status["ends"])],
         ["source".into(), source(&status["source"])],
+        ["xds clients".into(), xds(&status["xds"])],
     ];
     columns(&rows)
 }
@@ -165,6 +166,20 @@ fn source(of: &Value) -> String {
     }
 }
 
+fn xds(of: &Value) -> String {
+    if of.is_null() {
+        return "not served (xds.address is not configured)".into();
+    }
+    let mut line = format!(
+        "{}, {} behind, {} refusing what they are sent (/xds says more)",
+        of["streams"], of["behind"], of["refusing"]
+    );
+    if let Some(fault) = of["tlsFault"].as_str() {
+        line.push_str(&format!("; new certificates are not in force: {fault}"));
+    }
+    line
+}
+
 fn strings(of: &Value) -> impl Iterator<Item = &str> {
     of.as_array()
         .into_iter()
@@ -190,7 +205,7 @@ mod tests {
                 "n3": {"state": "dead", "out": 2, "gatewayCount": 2, "sinceMs": 12_345},
             }, "ejected": 0, "ejections": 1,
             "picksByTier": [5, 0, 1], "attempts": {"connected": 6, "refused": 0}, "ends": {"done": 2, "probe": 9},
-            "source": {"lastError": null},
+            "source": {"lastError": null}, "xds": {"streams": 2, "behind": 1, "refusing": 0, "tlsFault": null},
         });
         let expected = "\
 gateway           Causeway 0.1.0 in cluster us
@@ -204,6 +219,7 @@ served by tier    0: 5, 2: 1
 attempts          connected 6
 ended             probe 9, done 2
 source            a file, in force
+xds clients       2, 1 behind, 0 refusing what they are sent (/xds says more)
 ";
         assert_eq!(page(&status), expected);
     }

@@ -66,6 +66,9 @@ pub(super) fn check(gateway: &Gateway) -> Result<(), (String, String)> {
     if let Some(xds) = &source.xds {
         xds.check()?;
     }
+    if let Err((key, why)) = gateway.xds.check() {
+        return wrong(key, why);
+    }
     if gateway.workers == Some(0) {
         return wrong("workers", "at least 1 is needed");
     }

@@ -62,6 +62,7 @@ pub fn load(file: Option<&Path>, overrides: &[Override]) -> Result<Gateway, Conf
                 *snapshot = folder.join(&*snapshot);
             }
         }
+        gateway.xds.resolve(folder);
         if !gateway.access_log.is_standard_output() {
             gateway.access_log.path = folder.join(&gateway.access_log.path);
         }

@@ -19,7 +19,7 @@ use super::{Answer, json, not_found, text};
 use crate::app::State;
 
 /// What is there, for people.
-const PATHS: [(&str, &str); 14] = [
+const PATHS: [(&str, &str); 15] = [
     ("/", "this list; in a browser, the dashboard"),
     (
         "/config",
@@ -59,6 +59,10 @@ const PATHS: [(&str, &str); 14] = [
     ),
     ("/source", "how reading that goes"),
     ("/status", "the gateway at a glance"),
+    (
+        "/xds",
+        "the xDS server's clients: who, what they have, what they refused and why",
+    ),
     (
         "POST /drain?percent=P&over=20s",
         "closes so many of 100 open connections at quiet moments",
@@ -104,6 +108,10 @@ async fn view(state: &State, request: &Request<Incoming>, path: &str) -> Answer 
         "/failures" => views::failures(state, request),
         "/snapshot" => super::snapshot(state.source.snapshots().borrow().clone()),
         "/source" => json(StatusCode::OK, &state.source.status()),
+        "/xds" => json(
+            StatusCode::OK,
+            &crate::xds::view::streams(state.xds.as_ref()),
+        ),
         "/drain" | "/loglevel" => text(StatusCode::METHOD_NOT_ALLOWED, "this needs POST\n"),
         _ => not_found(&PATHS.map(|(path, _)| path)),
     }

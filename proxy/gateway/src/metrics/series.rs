@@ -9,7 +9,7 @@ use proxy::{BOUNDS, Latencies};
 ///
 /// # Errors
 /// When the name is taken, which is a defect.
-pub(super) fn counter<const N: usize>(
+pub(crate) fn counter<const N: usize>(
     registry: &Registry,
     name: &str,
     help: &str,
@@ -27,7 +27,7 @@ pub(super) fn counter<const N: usize>(
 ///
 /// # Errors
 /// When the name is taken, which is a defect.
-pub(super) fn gauge<const N: usize>(
+pub(crate) fn gauge<const N: usize>(
     registry: &Registry,
     name: &str,
     help: &str,

@@ -39,6 +39,11 @@ fn without_a_policy_the_gateways_own_numbers_hold() {
     let made = made(Policy::default(), Flavour::Envoy, &MeshTls::Off);
     assert_eq!(made.name, "outbound|80|v1|h.d");
     assert_eq!(made.lb_policy(), LbPolicy::LeastRequest);
+    let Some(LbConfig::LeastRequestLbConfig(config)) = &made.lb_config else {
+        panic!("no bias is told: {:?}", made.lb_config);
+    };
+    let bias = config.active_request_bias.as_ref().expect("a bias");
+    assert_eq!(bias.default_value, 0.0);
     assert_eq!(made.connect_timeout, Some(duration(Duration::from_secs(3))));
     let common = made.common_lb_config.expect("common_lb_config");
     let panic = common.healthy_panic_threshold.expect("a threshold");
@@ -131,6 +136,33 @@ fn the_mesh_speaks_tls_and_the_rest_does_not() {
     let certificate = &common.tls_certificate_sds_secret_configs[0];
     assert_eq!(certificate.name, "default");
     assert!(certificate.sds_config.is_some(), "from sds-grpc");
+}
+
+#[test]
+fn no_time_is_nothing() {
+    let policy = Policy {
+        connect_timeout: Some(Duration::ZERO),
+        outlier_detection: Some(model::OutlierDetection {
+            base_ejection: Duration::ZERO,
+            max_ejection: Duration::ZERO,
+            ..model::OutlierDetection::default()
+        }),
+        ..Policy::default()
+    };
+    let made = made(policy, Flavour::Envoy, &MeshTls::Off);
+    let least = Some(protobuf::Duration {
+        seconds: 0,
+        nanos: 1_000_000,
+    });
+    let outlier = made.outlier_detection.expect("outlier detection");
+    assert_eq!(
+        [
+            made.connect_timeout,
+            outlier.base_ejection_time,
+            outlier.max_ejection_time
+        ],
+        [least; 3]
+    );
 }
 
 /// gRPC refuses what it does not know in places, so it is told what it knows.

@@ -56,6 +56,7 @@ pub(super) fn status(state: &State) -> Answer {
             "networkHealth": networks::summary(state),
             "routes": proxy.tables().load().routes().count(),
             "source": state.source.status(),
+            "xds": state.xds.as_ref().map(crate::xds::view::glance),
         }),
     )
 }
