@@ -8,6 +8,7 @@ mod explain;
 mod remote_secret;
 mod status;
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -148,12 +149,20 @@ fn run(file: Option<PathBuf>, set: &[String]) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Writes to standard output. Who reads it may have seen enough (`causeway status | head`): that is no fault.
+pub(crate) fn say(text: &str) -> io::Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(fault) if fault.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        said => said,
+    }
+}
+
 fn schema() -> anyhow::Result<ExitCode> {
     let both = serde_json::json!({
         "gateway": schemars::schema_for!(Gateway),
         "mesh": schemars::schema_for!(discovery::file::MeshFile),
     });
-    println!("{}", serde_json::to_string_pretty(&both)?);
+    say(&(serde_json::to_string_pretty(&both)? + "\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,3 +1,5 @@
+//! Whom the closer names, and when.
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Which connections share a block of counters, and when it goes.
+
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::*;

@@ -1,5 +1,6 @@
 //! One test a rule: objects as users write them in, a snapshot out.
 
+mod distribution;
 mod endpoints;
 mod entries;
 mod exposure;

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::ask::{Ask, Output};
 use super::columns::columns;
+use super::say;
 
 /// Which gateway.
 #[derive(Args)]
@@ -24,8 +25,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         bail!("this gateway has a file as its source, and knows of no clusters by themselves");
     }
     match options.ask.output {
-        Output::Text => print!("{}", table(&status, now())),
-        Output::Json => println!("{status:#}"),
+        Output::Text => say(&table(&status, now()))?,
+        Output::Json => say(&format!("{status:#}\n"))?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::ask::{Ask, Output};
 use super::columns::columns;
+use super::say;
 
 /// Which name, where.
 #[derive(Args)]
@@ -34,8 +35,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     let said = options.ask.get(&format!("/explain?{}", query.finish()))?;
     match options.ask.output {
-        Output::Text => print!("{}", page(&said)),
-        Output::Json => println!("{said:#}"),
+        Output::Text => say(&page(&said))?,
+        Output::Json => say(&format!("{said:#}\n"))?,
     }
     let mut listeners = said["listeners"].as_array().into_iter().flatten();
     let served = listeners.any(|listener| listener["refused"].is_null());

@@ -9,6 +9,8 @@ use discovery::Span;
 use discovery::kubernetes::client::{self, Local};
 use discovery::kubernetes::remote_secret::{self, Request};
 
+use super::say;
+
 /// What can be asked for.
 #[derive(Args)]
 pub(super) struct Options {
@@ -53,7 +55,7 @@ pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
     };
     if options.dry_run {
         for manifest in remote_secret::manifests(&request) {
-            println!("{}---", manifest.yaml);
+            say(&format!("{}---\n", manifest.yaml))?;
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -69,7 +71,7 @@ pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
         let made = remote_secret::create(&home, &request).await;
         made.with_context(|| format!("no remote Secret for {}", home.server))
     })?;
-    print!("{}", made.yaml);
+    say(&made.yaml)?;
     for warning in made.warnings {
         eprintln!("causeway: warning: {warning}");
     }

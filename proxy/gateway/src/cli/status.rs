@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::ask::{Ask, Output};
 use super::columns::columns;
+use super::say;
 
 /// Which gateway.
 #[derive(Args)]
@@ -19,8 +20,8 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let status = options.ask.get("/status")?;
     match options.ask.output {
-        Output::Text => print!("{}", page(&status)),
-        Output::Json => println!("{status:#}"),
+        Output::Text => say(&page(&status))?,
+        Output::Json => say(&format!("{status:#}\n"))?,
     }
     Ok(if status["ready"] == true {
         ExitCode::SUCCESS

@@ -1,19 +1,17 @@
 //! DestinationRules and trafficDistribution.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
     Distribute, Failover, Keepalive, LoadBalancer, LocalityPolicy, OutlierDetection, Policy,
-    TrafficDistribution,
 };
 
-use super::stage::{HELLO, POD, SERVICE, SLICE, Stage, node};
+use super::stage::{HELLO, POD, Stage, node};
 use crate::kubernetes::facts::Kind;
 
 /// A rule for `hello` with this under `spec`.
-fn rule(spec: &str) -> String {
+pub(super) fn rule(spec: &str) -> String {
     rule_of("hello", "default", spec)
 }
 
@@ -29,7 +27,7 @@ spec:
     )
 }
 
-fn policy(stage: &mut Stage) -> Arc<Policy> {
+pub(super) fn policy(stage: &mut Stage) -> Arc<Policy> {
     stage.service(HELLO).expect("hello").policy.clone()
 }
 
@@ -513,95 +511,4 @@ fn rules_for_one_host_are_one_rule() {
         .map(|(name, subset)| format!("{name}={}", subset.labels["version"]))
         .collect();
     assert_eq!(subsets, ["v1=a", "v2=b", "v3=d"]);
-}
-
-#[test]
-fn traffic_distribution_is_the_services_else_its_namespaces() {
-    let service = |metadata: &str, spec: &str| {
-        SERVICE
-            .replace(
-                "namespace: default}",
-                &format!("namespace: default{metadata}}}"),
-            )
-            .replace("selector:", &format!("{spec}selector:"))
-    };
-    let annotation = |value: &str| {
-        format!(", annotations: {{networking.istio.io/traffic-distribution: {value}}}")
-    };
-    let namespace = "kind: Namespace\nmetadata: {name: default, annotations: {networking.istio.io/traffic-distribution: PreferSameNode}}\n";
-    use TrafficDistribution::{Any, Default, PreferClose, PreferSameNode};
-    for (metadata, spec, namespace, expected) in [
-        (String::new(), "", "", Default),
-        (
-            String::new(),
-            "trafficDistribution: PreferClose\n  ",
-            "",
-            PreferClose,
-        ),
-        (
-            String::new(),
-            "trafficDistribution: PreferSameZone\n  ",
-            namespace,
-            PreferClose,
-        ),
-        (
-            String::new(),
-            "trafficDistribution: PreferSameNode\n  ",
-            "",
-            PreferSameNode,
-        ),
-        (annotation("PREFERCLOSE"), "", namespace, PreferClose),
-        (annotation("Any"), "", namespace, Any),
-        (annotation("Sometimes"), "", "", Default),
-        (
-            annotation("Any"),
-            "trafficDistribution: PreferClose\n  ",
-            "",
-            PreferClose,
-        ),
-        (String::new(), "", namespace, PreferSameNode),
-    ] {
-        let mut stage = Stage::new()
-            .hello()
-            .apply("us", &service(&metadata, spec))
-            .apply("us", namespace);
-        let case = format!("{metadata} {spec} {namespace}");
-        assert_eq!(
-            policy(&mut stage).locality.traffic_distribution,
-            expected,
-            "{case}"
-        );
-    }
-    // A rule's own setting takes its place.
-    let mut stage = Stage::new()
-        .hello()
-        .apply("us", &service("", "trafficDistribution: PreferClose\n  "))
-        .apply("us", &rule("  host: hello\n  trafficPolicy: {loadBalancer: {localityLbSetting: {enabled: true}}}"));
-    assert_eq!(policy(&mut stage).locality, LocalityPolicy::default());
-    stage.put(
-        "us",
-        &rule("  host: hello\n  trafficPolicy: {outlierDetection: {}}"),
-    );
-    assert_eq!(
-        policy(&mut stage).locality.traffic_distribution,
-        PreferClose
-    );
-}
-
-#[test]
-fn prefer_same_node_makes_endpoints_keep_their_nodes_name() {
-    let service = SERVICE.replace(
-        "selector:",
-        "trafficDistribution: PreferSameNode\n  selector:",
-    );
-    let mut stage = Stage::new()
-        .apply("us", &service)
-        .apply("us", POD)
-        .apply("us", SLICE)
-        .apply("us", &node("node-1", "r", "z"));
-    let service = stage.service(HELLO).expect("hello");
-    let labels = &service.endpoints.iter().next().expect("an endpoint").labels;
-    let expected: BTreeMap<Arc<str>, Arc<str>> =
-        [("kubernetes.io/hostname".into(), "node-1".into())].into();
-    assert_eq!(**labels, expected);
 }

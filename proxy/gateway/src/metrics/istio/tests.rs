@@ -1,3 +1,5 @@
+//! Istio's series over real route tables: their labels, and that they come and go.
+
 use std::sync::Weak;
 use std::sync::atomic::Ordering::Relaxed;
 
