@@ -1,5 +1,5 @@
-//! Who is seen, how close and how heavy, by example. That it is what the outbound listener does is a test of its own
-//! (`tests/it/xds_views.rs`).
+//! Who is seen, how close and how heavy, by example. That it is what the outbound listener does rests on the model's functions,
+//! which both call.
 
 use model::{
     Audience, Chunked, Gateway, Hostname, Labels, Origin, Policy, Port, PortMap, Protocol,
