@@ -362,3 +362,42 @@ async fn changes_lose_no_connection_in_delta() {
 async fn changes_lose_no_connection_in_state_of_the_world() {
     changes("GRPC").await;
 }
+
+/// A network dies: its gateway is told as unhealthy, and everything goes to the other one; it comes back, and so does its share.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_network_gets_nothing_until_it_is_back() {
+    let binary = envoy!();
+    let mut world = World::start(&[
+        place("eu", "n3", "eu-west/a"),
+        place("ap", "n1", "ap-south/a"),
+    ])
+    .await;
+    let client = world.envoy(&binary, "DELTA_GRPC").await;
+    client.until_hosts(2).await;
+    let text = world.text();
+    let (ap, dead) = world.gateways.pop().expect("three");
+    let address = dead.address(Role::Inbound);
+    dead.stop().await;
+    until_async("Envoy knows that it is dead", async || {
+        let hosts = client.envoy.hosts(CLUSTER).await;
+        let gone = hosts.iter().find(|(at, ..)| *at == address.to_string());
+        gone.is_some_and(|(.., health)| health != "HEALTHY")
+    })
+    .await;
+    assert_eq!(client.shares(40).await["eu"], 40);
+
+    let back = Mesh::start(V4, |config: &mut Gateway| {
+        let file = config.source.file.as_ref().expect("a mesh file");
+        std::fs::write(file, &text).expect("written");
+        config.cluster = ap.cluster.into();
+        config.network = ap.network.into();
+        config.locality = ap.locality.into();
+        config.listeners[0].address = address;
+    })
+    .await;
+    until_async("it has its share again", async || {
+        client.ask().await.as_deref() == Ok("ap")
+    })
+    .await;
+    drop(back);
+}

@@ -70,6 +70,14 @@ fn policy(policy: &Policy) -> Value {
     if let Some(limit) = policy.max_connections {
         written["maxConnections"] = json!(limit);
     }
+    for (key, time) in [
+        ("idleTimeout", policy.idle_timeout),
+        ("maxDuration", policy.max_duration),
+    ] {
+        if let Some(time) = time {
+            written[key] = json!(format!("{}ms", time.as_millis()));
+        }
+    }
     written
 }
 

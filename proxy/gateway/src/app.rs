@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ::xds::view::Dead;
 use anyhow::Context;
 use proxy::{Bound, Proxy};
 use serde::Serialize;
+use tokio::sync::watch;
 
 use crate::access;
 use crate::config::Gateway;
@@ -69,8 +71,9 @@ impl App {
         let mut to_proxy = config.to_proxy();
         to_proxy.viewpoint = source.viewpoint(to_proxy.viewpoint);
         let to_xds = config.to_xds_server(to_proxy.viewpoint.clone(), to_proxy.allow_loopback);
+        let (to_say, dead) = watch::channel(Dead::default());
         let xds = match to_xds {
-            Some(config) => Some(xds::start(config, &source).await.context("xds")?),
+            Some(config) => Some(xds::start(config, &source, dead).await.context("xds")?),
             None => None,
         };
         let proxy = Proxy::start(to_proxy, source.snapshots().clone())?;
@@ -100,6 +103,9 @@ impl App {
             ready,
             addresses,
         });
+        if state.xds.is_some() {
+            tokio::spawn(xds::follow_gateways(to_say, Arc::downgrade(&state)));
+        }
         let servers = vec![
             Server::start(admin, state.clone(), http::admin::answer),
             Server::start(stats, state.clone(), http::stats::answer),
