@@ -210,12 +210,13 @@ fn begin_relay(
         conn.count_for(route.flows.of(Some(&choice.origin), "-"));
     }
     worker.wake_at(conn, worker.now().after(sockets::SETTLED));
-    Ok(Relay::new(
+    let relay = Relay::new(
         client,
         opened.upstream,
         worker.relay.clone(),
         opened.leftover,
-    ))
+    );
+    Ok(relay.behind_answer(conn.behind_answer.get()))
 }
 
 /// Moves bytes until both sides are done, one of them fails, or the closer asks for an end. Not an `async fn`: those keep what

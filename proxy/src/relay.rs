@@ -27,6 +27,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use self::buffers::{Buffer, Buffers};
+pub(crate) use self::copy::{Behind, Read, read, write_last};
 use self::direction::{Direction, Fault, Lane, Step};
 use self::pipes::Pipes;
 
@@ -169,6 +170,18 @@ impl Relay {
             discarding: false,
             discarded: 0,
         }
+    }
+
+    /// Tells it what is already known to come from the upstream next.
+    #[must_use]
+    pub(crate) fn behind_answer(mut self, behind: Behind) -> Self {
+        match behind {
+            Behind::Unknown => return self,
+            Behind::End => {}
+            Behind::Fault(kind) => self.fault = Some((Side::Upstream, fault_of(kind, false))),
+        }
+        self.down.end();
+        self
     }
 
     /// The client's socket.
@@ -315,7 +328,11 @@ impl Relay {
         };
         // No system call unless the runtime has been told of an error.
         if let Ok(Some(error)) = socket.try_io(Interest::ERROR, || socket.take_error()) {
-            self.note(Step::WriteFault(fault_of(&error, owed)), other, finished);
+            self.note(
+                Step::WriteFault(fault_of(error.kind(), owed)),
+                other,
+                finished,
+            );
         }
     }
 
@@ -380,13 +397,13 @@ impl Relay {
         while budget > 0 {
             let mut scratch = self.shared.scratch();
             match ready!(copy::read(cx, survivor, &mut scratch, TURN)) {
-                Ok(0) | Err(_) => {
+                Ok(Read { bytes: 0, .. }) | Err(_) => {
                     drop(scratch);
                     return Poll::Ready(self.end(traffic));
                 }
-                Ok(n) => {
-                    self.discarded += n;
-                    budget = budget.saturating_sub(n);
+                Ok(read) => {
+                    self.discarded += read.bytes;
+                    budget = budget.saturating_sub(read.bytes);
                 }
             }
             if self.discarded >= DISCARD {
@@ -440,8 +457,8 @@ impl Drop for Relay {
 }
 
 /// What an error of a socket means. `waiting`: bytes of ours wait for that peer.
-fn fault_of(error: &io::Error, waiting: bool) -> Fault {
-    match error.kind() {
+fn fault_of(error: io::ErrorKind, waiting: bool) -> Fault {
+    match error {
         io::ErrorKind::ConnectionReset
         | io::ErrorKind::BrokenPipe
         | io::ErrorKind::ConnectionAborted => Fault::Reset,

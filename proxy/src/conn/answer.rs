@@ -3,16 +3,15 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::num::NonZeroU8;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::Conn;
 use crate::close::{Blame, Close, Reason};
 use crate::dial::{Attempt, Dial};
-use crate::relay::Leftover;
+use crate::relay::{self, Behind, Leftover, Read};
 use crate::worker::Worker;
 
 /// Most of the first answer that is read here; the relay reads the rest.
@@ -21,8 +20,8 @@ const READ: usize = 16 << 10;
 /// `ContentType.alert`, RFC 8446 section 5.1.
 const ALERT: u8 = 0x15;
 
-/// `AlertDescription.internal_error`, RFC 8446 section 6: for an alert that is cut.
-const INTERNAL_ERROR: u8 = 80;
+/// `AlertDescription.internal_error`, RFC 8446 section 6: for an alert that is cut, or that says nothing (0 is `close_notify`).
+const INTERNAL_ERROR: NonZeroU8 = NonZeroU8::new(80).unwrap();
 
 /// What became of a hello that was sent.
 #[derive(Debug)]
@@ -85,22 +84,28 @@ fn poll_answer(
         return Poll::Ready(Ok(Answer::Committed));
     }
     let mut scratch = worker.relay.scratch();
-    let mut buffer = ReadBuf::new(&mut scratch[..READ]);
-    if let Poll::Ready(read) = Pin::new(&mut attempt.stream).poll_read(cx, &mut buffer) {
-        read?;
-        let bytes = buffer.filled();
+    if let Poll::Ready(read) = relay::read(cx, &mut attempt.stream, &mut scratch, READ) {
+        let Read { bytes, behind } = read?;
+        let bytes = &scratch[..bytes];
         let alert = attempt.choice.gateway && bytes.first() == Some(&ALERT);
         // The record's header has five bytes, the alert's level one (RFC 8446 sections 5.1 and 6).
-        let description = bytes.get(6).copied().unwrap_or(INTERNAL_ERROR);
+        let description = bytes.get(6).and_then(|byte| NonZeroU8::new(*byte));
+        let description = description.unwrap_or(INTERNAL_ERROR);
         conn.gateway_alert.set(alert.then_some(description));
         if bytes.is_empty() || (alert && replay) {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
-        let taken = client.try_write(bytes).unwrap_or(0);
+        let taken = match behind {
+            Behind::End => relay::write_last(client, bytes),
+            Behind::Unknown | Behind::Fault(_) => client.try_write(bytes),
+        };
+        // An error of the client's socket is found by the relay.
+        let taken = taken.unwrap_or(0);
         let before = conn.moved();
         let received = before.1 + u64::try_from(taken).unwrap_or(0);
         conn.traffic.received.set(received);
         conn.see_traffic(before, &worker.clock);
+        conn.behind_answer.set(behind);
         let rest = &bytes[taken..];
         let leftover = (!rest.is_empty()).then(|| worker.relay.leftover(rest));
         return Poll::Ready(Ok(Answer::Came(leftover)));

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
+use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
@@ -13,7 +14,7 @@ use crate::clock::{Clock, Micros, Millis};
 use crate::close::{Blame, Close, Reason, Stage};
 use crate::flows::Flow;
 use crate::hello::Alpn;
-use crate::relay::Traffic;
+use crate::relay::{Behind, Traffic};
 use crate::table::Route;
 use crate::tick::Key;
 use crate::worker::Worker;
@@ -36,7 +37,9 @@ pub(crate) struct Conn {
     /// Whether the upstream's keepalive is set.
     pub(crate) settled: Cell<bool>,
     /// The description of the TLS alert that another network's gateway answered the latest hello with.
-    pub(crate) gateway_alert: Cell<Option<u8>>,
+    pub(crate) gateway_alert: Cell<Option<NonZeroU8>>,
+    /// What is known to come behind the first answer.
+    pub(crate) behind_answer: Cell<Behind>,
     /// Whether the upstream spoke last: then nobody waits for an answer, as far as we can see.
     pub(crate) answered: Cell<bool>,
     /// Whether the relay holds bytes that one side has yet to take.
@@ -86,6 +89,7 @@ impl Conn {
             held: RefCell::default(),
             settled: Cell::new(false),
             gateway_alert: Cell::new(None),
+            behind_answer: Cell::default(),
             answered: Cell::new(false),
             holds_bytes: Cell::new(false),
             alpn: Cell::default(),

@@ -4,6 +4,7 @@
 use std::future::poll_fn;
 use std::io::Read;
 use std::net::{Shutdown, TcpStream as StdTcpStream};
+use std::num::NonZeroU8;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -49,7 +50,8 @@ pub(super) async fn refuse(
     let passed_on = conn
         .gateway_alert
         .get()
-        .filter(|_| reason == Reason::GatewayAlert);
+        .filter(|_| reason == Reason::GatewayAlert)
+        .map(NonZeroU8::get);
     let own = || alert(reason, conn.stage()).map(|alert| alert as u8);
     if let Some(description) = passed_on.or_else(own) {
         let _ = SockRef::from(socket).send(&record(description));

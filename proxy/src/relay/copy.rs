@@ -2,27 +2,68 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::net::SendFlags;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 /// Most of one read: what a slow peer leaves of it has to be kept, so it is not the whole buffer of the worker.
 const READ: usize = 64 << 10;
 
+/// What one read gave.
+#[derive(Debug)]
+pub(crate) struct Read {
+    /// Bytes in the buffer; none: the source has ended.
+    pub(crate) bytes: usize,
+    /// What is known to come right behind them.
+    pub(crate) behind: Behind,
+}
+
+/// What follows the bytes that a source gave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Behind {
+    /// Nothing is known.
+    #[default]
+    Unknown,
+    /// Its end.
+    End,
+    /// Nothing: it has failed. A socket tells its error once, so whoever gets this has to keep it.
+    Fault(io::ErrorKind),
+}
+
 /// Reads once. tokio takes a read that does not fill the buffer as the end of what is there, so the next one waits for the
-/// kernel to say so instead of asking it.
-pub(super) fn read(
+/// kernel to say so instead of asking it. Where the kernel has already said that the peer has closed, what follows is looked
+/// up too: then the last bytes and the end can be passed on together (see [`write_last`]).
+pub(crate) fn read(
     cx: &mut Context<'_>,
     from: &mut TcpStream,
     buffer: &mut [u8],
     most: usize,
-) -> Poll<io::Result<usize>> {
+) -> Poll<io::Result<Read>> {
     let most = most.min(READ).min(buffer.len());
-    let mut buffer = ReadBuf::new(&mut buffer[..most]);
-    Pin::new(from)
-        .poll_read(cx, &mut buffer)
-        .map_ok(|()| buffer.filled().len())
+    let mut filled = ReadBuf::new(&mut buffer[..most]);
+    ready!(Pin::new(&mut *from).poll_read(cx, &mut filled))?;
+    let bytes = filled.filled().len();
+    if bytes == 0 || bytes == most {
+        let behind = if bytes == 0 {
+            Behind::End
+        } else {
+            Behind::Unknown
+        };
+        return Poll::Ready(Ok(Read { bytes, behind }));
+    }
+    // No system call unless the peer has closed: a read that was short has cleared everything else that the runtime knew.
+    let (more, behind) = match from.try_read(&mut buffer[bytes..most]) {
+        Ok(0) => (0, Behind::End),
+        Ok(more) => (more, Behind::Unknown),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => (0, Behind::Unknown),
+        Err(error) => (0, Behind::Fault(error.kind())),
+    };
+    Poll::Ready(Ok(Read {
+        bytes: bytes + more,
+        behind,
+    }))
 }
 
 /// Writes once.
@@ -32,4 +73,75 @@ pub(super) fn write(
     bytes: &[u8],
 ) -> Poll<io::Result<usize>> {
     Pin::new(to).poll_write(cx, bytes)
+}
+
+/// Writes once, without waiting, what is the last: the kernel keeps it for the FIN that the caller sends next, so that both go
+/// out in one segment (`MSG_MORE`, tcp(7)).
+pub(crate) fn write_last(to: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    to.try_io(Interest::WRITABLE, || {
+        let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+        Ok(rustix::net::send(to, bytes, flags)?)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::{Ipv4Addr, TcpListener, TcpStream as StdTcpStream};
+
+    use tokio::runtime::Builder;
+
+    use super::*;
+
+    /// Reads once, when the runtime knows what `said` of the peer has come to.
+    fn read_once(
+        say: impl FnOnce(StdTcpStream) -> Option<StdTcpStream>,
+        until: fn(tokio::io::Ready) -> bool,
+    ) -> (Vec<u8>, Behind) {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
+            let address = listener.local_addr().expect("its address");
+            let peer = StdTcpStream::connect(address).expect("connected");
+            let (socket, _) = listener.accept().expect("accepted");
+            socket.set_nonblocking(true).expect("a socket");
+            let mut socket = TcpStream::from_std(socket).expect("registered");
+            let _peer = say(peer);
+            while !until(socket.ready(Interest::READABLE).await.expect("ready")) {
+                tokio::task::yield_now().await;
+            }
+            let mut buffer = vec![0; 1 << 10];
+            let read = std::future::poll_fn(|cx| read(cx, &mut socket, &mut buffer, 1 << 10)).await;
+            let Read { bytes, behind } = read.expect("a read");
+            buffer.truncate(bytes);
+            (buffer, behind)
+        })
+    }
+
+    /// Bytes and the end that came with them are taken together, so that they can be passed on together.
+    #[test]
+    fn an_end_is_seen_with_the_last_bytes() {
+        let closes = |mut peer: StdTcpStream| {
+            peer.write_all(b"last").expect("sent");
+            None
+        };
+        let read = read_once(closes, |ready| ready.is_read_closed());
+        assert_eq!(read, (b"last".to_vec(), Behind::End));
+    }
+
+    #[test]
+    fn of_a_peer_that_stays_nothing_is_known() {
+        let stays = |mut peer: StdTcpStream| {
+            peer.write_all(b"more").expect("sent");
+            Some(peer)
+        };
+        let read = read_once(stays, |ready| ready.is_readable());
+        assert_eq!(read, (b"more".to_vec(), Behind::Unknown));
+    }
+
+    #[test]
+    fn an_end_alone_has_no_bytes() {
+        let read = read_once(|_| None, |ready| ready.is_read_closed());
+        assert_eq!(read, (Vec::new(), Behind::End));
+    }
 }

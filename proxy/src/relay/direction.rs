@@ -7,8 +7,9 @@ use std::task::{Context, Poll, ready};
 use tokio::net::TcpStream;
 
 use super::buffers::Buffer;
+use super::copy::{self, Behind};
 use super::pipes::Pipe;
-use super::{Shared, copy, fault_of, splice};
+use super::{Shared, fault_of, splice};
 
 /// A read of so many bytes speaks for a stream.
 const FULL: usize = 32 << 10;
@@ -59,7 +60,7 @@ pub(super) enum Step {
 enum Taken {
     /// Bytes.
     More,
-    /// Its end.
+    /// Its end, after the last bytes if there were any.
     End,
     /// Bytes that the sink refused.
     Refused(io::Error),
@@ -105,6 +106,11 @@ impl Direction {
         }
     }
 
+    /// Its source has ended; what waits is still delivered.
+    pub(super) fn end(&mut self) {
+        self.state = State::Ended;
+    }
+
     /// Moves bytes until nothing can move or the turn's budget is used up.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, mut lane: Lane<'_>) -> Step {
         let mut step = Step::Waits;
@@ -130,7 +136,7 @@ impl Direction {
                     return self.sink_failed(step, &error, lane.shared);
                 }
                 Poll::Ready(Err(error)) => {
-                    step = Step::ReadFault(fault_of(&error, lane.peer_waits));
+                    step = Step::ReadFault(fault_of(error.kind(), lane.peer_waits));
                     self.state = State::Ended;
                 }
             }
@@ -146,7 +152,7 @@ impl Direction {
         self.abandon(shared);
         match before {
             Step::ReadFault(_) => before,
-            _ => Step::WriteFault(fault_of(error, true)),
+            _ => Step::WriteFault(fault_of(error.kind(), true)),
         }
     }
 
@@ -252,12 +258,13 @@ impl Direction {
             }
         }
         let mut scratch = lane.shared.scratch();
-        let n = ready!(copy::read(cx, lane.from, &mut scratch, *lane.budget))?;
+        let read = ready!(copy::read(cx, lane.from, &mut scratch, *lane.budget))?;
+        let n = read.bytes;
         if n == 0 {
             return Poll::Ready(Ok(Taken::End));
         }
         // Most of the time the sink takes all of it, and nothing has to be kept.
-        let taken = match copy::write(cx, lane.to, &scratch[..n]) {
+        let taken = match write(cx, lane.to, &scratch[..n], read.behind) {
             Poll::Ready(Ok(taken)) => taken,
             Poll::Ready(Err(error)) => return Poll::Ready(Ok(Taken::Refused(error))),
             Poll::Pending => 0,
@@ -276,7 +283,11 @@ impl Direction {
             self.full_reads = 0;
             self.pipe = lane.shared.pipes.take();
         }
-        Poll::Ready(Ok(Taken::More))
+        Poll::Ready(match read.behind {
+            Behind::Unknown => Ok(Taken::More),
+            Behind::End => Ok(Taken::End),
+            Behind::Fault(kind) => Err(kind.into()),
+        })
     }
 
     /// Back to copying, with what the pipe held.
@@ -307,6 +318,23 @@ impl Lane<'_> {
         self.count.set(count);
         *self.budget = self.budget.saturating_sub(moved);
     }
+}
+
+/// Writes once; with what follows, where that is known to be the end.
+fn write(
+    cx: &mut Context<'_>,
+    to: &mut TcpStream,
+    bytes: &[u8],
+    behind: Behind,
+) -> Poll<io::Result<usize>> {
+    if behind == Behind::End {
+        match copy::write_last(to, bytes) {
+            // What is kept is delivered like anything else.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            taken => return Poll::Ready(taken),
+        }
+    }
+    copy::write(cx, to, bytes)
 }
 
 /// The kernel's words for "not between these two", "not for you" and "not now": copying needs neither the call nor the pages.
