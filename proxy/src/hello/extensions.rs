@@ -85,22 +85,54 @@ fn protocols(data: &[u8]) -> Result<Alpn, Reject> {
     Ok(offered)
 }
 
-/// Which of the 2^16 types have been seen: one bit each, so that a hello full of extensions costs no more than its bytes.
-struct Seen([u64; 1024]);
+/// Types above [`LOW`] that a hello is expected to have at most: GREASE (RFC 8701), ECH, renegotiation, private ones.
+const HIGH: usize = 16;
 
-impl Default for Seen {
-    fn default() -> Self {
-        Self([0; 1024])
-    }
+/// Types below this have a bit each; most of those that are assigned are.
+const LOW: u16 = 64;
+
+/// Words that hold a bit for each of the 2^16 types.
+const WORDS: usize = 1 << 10;
+
+/// Which types have been seen. A usual hello needs a few words of it; one that is full of extensions costs no more than its
+/// bytes, because from then on each type has a bit.
+#[derive(Default)]
+struct Seen {
+    low: u64,
+    high: [u16; HIGH],
+    high_len: usize,
+    many: Vec<u64>,
 }
 
 impl Seen {
     /// Whether it is new.
-    const fn insert(&mut self, kind: u16) -> bool {
-        let word = &mut self.0[kind as usize >> 6];
-        let bit = 1 << (kind & 63);
-        let new = *word & bit == 0;
-        *word |= bit;
-        new
+    fn insert(&mut self, kind: u16) -> bool {
+        if kind < LOW {
+            return set(&mut self.low, kind);
+        }
+        if self.many.is_empty() {
+            let known = &self.high[..self.high_len];
+            if known.contains(&kind) {
+                return false;
+            }
+            if let Some(free) = self.high.get_mut(self.high_len) {
+                *free = kind;
+                self.high_len += 1;
+                return true;
+            }
+            self.many = vec![0; WORDS];
+            for known in self.high {
+                set(&mut self.many[usize::from(known >> 6)], known);
+            }
+        }
+        set(&mut self.many[usize::from(kind >> 6)], kind)
     }
+}
+
+/// Sets a type's bit in its word; whether it was not set.
+const fn set(word: &mut u64, kind: u16) -> bool {
+    let bit = 1 << (kind & 63);
+    let new = *word & bit == 0;
+    *word |= bit;
+    new
 }
