@@ -103,12 +103,11 @@ pub(crate) struct Tier {
     pub(crate) maglev: Option<Maglev>,
 }
 
-/// Endpoints of one tier and class. Those that one locality rule treats alike are a group; without rules there is one.
+/// Endpoints of one tier and class. Those that one locality rule treats alike are a group; without rules there is one, and
+/// none where nobody is of the class.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     pub(crate) groups: Box<[Group]>,
-    /// Cumulative share of the groups; only looked at when there are several.
-    pub(crate) upto: Box<[u64]>,
 }
 
 impl Balancer {

@@ -90,7 +90,7 @@ pub enum Audience {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Join {
     /// Names that lead from the service port to an endpoint's; with `assigned` one for each tier, else exactly one.
-    pub port_names: Vec<Arc<str>>,
+    pub port_names: Box<[Arc<str>]>,
     /// Labels that an endpoint must bear.
     pub labels: Labels,
     /// The settings that hold.
@@ -118,12 +118,12 @@ impl Service {
         let policy = subset.and_then(|subset| subset.policy.as_ref());
         let assigned = subset.and_then(|subset| subset.assigned.as_ref());
         let port_names = match assigned {
-            None => vec![port.name.clone()],
+            None => [port.name.clone()].into(),
             Some(ports) => {
                 let of_port = ports.get(&port.number)?;
                 match audience {
-                    Audience::Mesh => of_port.mesh.clone()?,
-                    Audience::Plain => of_port.plain.clone()?,
+                    Audience::Mesh => of_port.mesh.as_deref()?.into(),
+                    Audience::Plain => of_port.plain.as_deref()?.into(),
                 }
             }
         };

@@ -1,7 +1,7 @@
 //! All chunks of a route together: tiers in order of closeness, other networks as their gateways, shares over them. It must
 //! not look at single endpoints.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::{
@@ -18,7 +18,7 @@ use crate::host::Host;
 #[derive(Debug, Default)]
 pub(crate) struct Assembly {
     /// The route's own open-connection counts of gateways.
-    pub(crate) gateways: HashMap<EndpointKey, Arc<Host>>,
+    pub(crate) gateways: BTreeMap<EndpointKey, Arc<Host>>,
 }
 
 /// What does not come from the chunks.
@@ -43,8 +43,8 @@ struct GroupDraft {
 }
 
 /// Builds the balancer; the second value lists gateways that were left out because they are ejected.
-pub(crate) fn assemble(
-    chunks: &[Arc<ChunkParts>],
+pub(crate) fn assemble<'a>(
+    chunks: impl IntoIterator<Item = &'a Arc<ChunkParts>>,
     setting: &Setting<'_>,
     compiler: &mut Compiler<'_>,
     assembly: &mut Assembly,
@@ -223,8 +223,11 @@ impl Draft {
         }
         let mut pools: [Pool; 3] = Default::default();
         for ((pool, groups), class) in pools.iter_mut().zip(groups).zip(Class::ALL) {
-            pool.groups = groups.into_iter().map(Group::of).collect();
-            pool.share_out(class, &localities, overprovisioning);
+            // An empty list of groups is not even looked at; where there are several, each has its locality.
+            if groups.iter().any(|parts| !parts.is_empty()) {
+                pool.groups = groups.into_iter().map(Group::of).collect();
+                pool.share_out(class, &localities, overprovisioning);
+            }
         }
         Tier {
             closeness,
@@ -257,22 +260,19 @@ impl Pool {
         let loads: Vec<_> = localities.iter().map(load).collect();
         let shares = locality_shares(&loads, overprovisioning);
         // A group without anything in this pool has no share in it.
-        let filled = |(group, share): (&Group, &u64)| if group.weight() > 0 { *share } else { 0 };
         let mut upto = 0;
-        let sums = self.groups.iter().zip(&shares).map(filled).map(|share| {
-            upto += share;
-            upto
-        });
-        self.upto = sums.collect();
+        for (group, share) in self.groups.iter_mut().zip(shares) {
+            upto += if group.weight() > 0 { share } else { 0 };
+            group.upto = upto;
+        }
     }
 
     /// Panic knows no localities: every endpoint by its weight (Envoy's `HostSource::AllHosts`).
     fn share_by_weight(&mut self) {
         let mut upto = 0;
-        let sums = self.groups.iter().map(|group| {
+        for group in &mut self.groups {
             upto += group.weight();
-            upto
-        });
-        self.upto = sums.collect();
+            group.upto = upto;
+        }
     }
 }

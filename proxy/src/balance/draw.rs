@@ -189,9 +189,13 @@ impl Pool {
         if let [only] = &*self.groups {
             return (only.weight() > 0).then_some(only);
         }
-        let total = self.upto.last().copied().filter(|total| *total > 0)?;
+        let total = self
+            .groups
+            .last()
+            .map(|group| group.upto)
+            .filter(|total| *total > 0)?;
         let at = rng.u64(0..total);
-        let group = &self.groups[self.upto.partition_point(|upto| *upto <= at)];
+        let group = &self.groups[self.groups.partition_point(|group| group.upto <= at)];
         (group.weight() > 0).then_some(group)
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Part {
     pub(crate) slots: Arc<[Slot]>,
     /// The weight of each slot where all are equal, else 0.
     each: u64,
+    /// `2^64 / each`, rounded down: multiplying by it takes the place of a division, which is many times as dear.
+    inverse: u64,
 }
 
 /// Parts side by side.
@@ -30,15 +32,16 @@ pub(crate) struct Part {
 pub(crate) struct Group {
     runs: Box<[Run]>,
     /// For each stretch of `1 << shift` units of weight the run that its first unit falls on. There are at least as many
-    /// stretches as runs, so that few of them have more than one run to look through.
+    /// stretches as runs, so that few of them have more than one run to look through. Empty where one run is all.
     guide: Box<[u32]>,
     shift: u32,
+    /// Cumulative share among the groups of its pool; only looked at where there are several.
+    pub(crate) upto: u64,
 }
 
-/// One part and where it stands in its group. What finding a slot needs is side by side.
+/// One part and where it ends in its group, in units of weight; it begins where the one before ends.
 #[derive(Debug)]
 struct Run {
-    start: u64,
     end: u64,
     part: Part,
 }
@@ -54,6 +57,10 @@ pub(crate) struct Drawn<'a> {
 impl Part {
     /// Slots from hosts and scaled weights.
     pub(crate) fn new(entries: Vec<(Arc<Host>, Arc<Origin>, u64)>) -> Self {
+        if entries.is_empty() {
+            // Shared by all that are empty, as most are.
+            return Self::default();
+        }
         let first = entries.first().map_or(0, |(_, _, weight)| *weight);
         let equal = entries.iter().all(|(_, _, weight)| *weight == first);
         let mut upto = 0;
@@ -64,6 +71,7 @@ impl Part {
         Self {
             slots: slots.collect(),
             each: if equal { first } else { 0 },
+            inverse: u64::MAX / first.max(1),
         }
     }
 
@@ -83,7 +91,11 @@ impl Part {
 
     /// The slot that a weight below the part's falls on; where it starts within the part; its weight.
     fn at(&self, within: u64) -> (&Slot, u64, u64) {
-        if let Some(index) = within.checked_div(self.each) {
+        if self.each > 0 {
+            let product = u128::from(within) * u128::from(self.inverse);
+            let mut index = u64::try_from(product >> 64).unwrap_or(u64::MAX);
+            // At most one too few: the inverse is less than one below 2^64 / each, and `within` is below 2^64.
+            index += u64::from(within - index * self.each >= self.each);
             let slot = &self.slots[usize::try_from(index).unwrap_or(usize::MAX)];
             return (slot, index * self.each, self.each);
         }
@@ -114,18 +126,19 @@ impl Group {
         let parts = parts.into_iter().filter(|part| part.weight() > 0);
         let runs: Box<[Run]> = parts
             .map(|part| {
-                let start = total;
                 total += part.weight();
-                Run {
-                    start,
-                    end: total,
-                    part,
-                }
+                Run { end: total, part }
             })
             .collect();
         let Some(last) = total.checked_sub(1) else {
             return Self::default();
         };
+        if runs.len() == 1 {
+            return Self {
+                runs,
+                ..Self::default()
+            };
+        }
         let enough = u64::try_from(runs.len() * 2).unwrap_or(u64::MAX);
         let shift = (0..u64::BITS - 1)
             .find(|shift| last >> shift < enough)
@@ -136,6 +149,7 @@ impl Group {
             guide: guide.collect(),
             shift,
             runs,
+            upto: 0,
         }
     }
 
@@ -150,16 +164,22 @@ impl Group {
 
     /// The slot that a weight below the group's falls on.
     pub(crate) fn at(&self, at: u64) -> Drawn<'_> {
-        let stretch = usize::try_from(at >> self.shift).unwrap_or(usize::MAX);
-        let mut which = self.guide[stretch] as usize;
-        while self.runs[which].end <= at {
-            which += 1;
-        }
-        let run = &self.runs[which];
-        let (slot, start, weight) = run.part.at(at - run.start);
+        let (run, before) = match &*self.runs {
+            [only] => (only, 0),
+            runs => {
+                let stretch = usize::try_from(at >> self.shift).unwrap_or(usize::MAX);
+                let mut which = self.guide[stretch] as usize;
+                while runs[which].end <= at {
+                    which += 1;
+                }
+                let before = which.checked_sub(1).map_or(0, |before| runs[before].end);
+                (&runs[which], before)
+            }
+        };
+        let (slot, start, weight) = run.part.at(at - before);
         Drawn {
             slot,
-            start: run.start + start,
+            start: before + start,
             weight,
         }
     }

@@ -147,15 +147,14 @@ impl Pool {
         now: Millis,
         accepted: &impl Fn(&Host) -> u64,
     ) {
-        let total = self.upto.last().copied().unwrap_or(0);
+        let total = self.groups.last().map_or(0, |group| group.upto);
         let mut before = 0;
-        for (at, group) in self.groups.iter().enumerate() {
-            let upto = self.upto.get(at).copied().unwrap_or(before);
+        for group in &self.groups {
             let of_pool = match self.groups.len() {
                 1 => 1.0,
-                _ => ratio(upto - before, total),
+                _ => ratio(group.upto - before, total),
             };
-            before = upto;
+            before = group.upto;
             let slots = || group.parts().flat_map(Part::weighted);
             // Where all are on a ramp, what they do not take goes to other tiers.
             let all_ramp = group.ramps(now);

@@ -45,7 +45,7 @@ struct Entry {
     selection: Selection,
     chunks: Vec<(Arc<[Endpoint]>, Arc<ChunkParts>)>,
     assembly: Assembly,
-    excluded: Vec<EndpointKey>,
+    excluded: Box<[EndpointKey]>,
 }
 
 /// What decides about the names of a service.
@@ -222,7 +222,11 @@ impl Routes {
             .filter(|port| port.protocol != Protocol::Udp);
         for port in streams.filter(|port| seen.insert(port.number)) {
             for subset in service.subset_names() {
-                let subset: Arc<str> = subset.into();
+                // The empty one is shared by all that have it.
+                let subset: Arc<str> = match subset {
+                    "" => Arc::default(),
+                    named => named.into(),
+                };
                 for role in &self.mesh_roles {
                     let Some(selection) = selection(service, port.number, &subset, *role) else {
                         continue;
@@ -260,7 +264,7 @@ impl Routes {
             selection,
             chunks: Vec::new(),
             assembly: Assembly::default(),
-            excluded: Vec::new(),
+            excluded: Box::default(),
         }
     }
 
@@ -356,12 +360,13 @@ impl Entry {
             zone_spill,
             overprovisioning: OVERPROVISIONING,
         };
-        self.chunks = reuse(std::mem::take(&mut self.chunks), endpoints, |chunk| {
+        reuse(&mut self.chunks, endpoints, |chunk| {
             Arc::new(compiler.chunk(chunk, &self.selection))
         });
-        let parts: Vec<_> = self.chunks.iter().map(|(_, parts)| parts.clone()).collect();
-        let (mut balancer, mut excluded) = assemble(&parts, &setting, compiler, &mut self.assembly);
-        excluded.extend(parts.iter().flat_map(|parts| &parts.excluded));
+        let parts = self.chunks.iter().map(|(_, parts)| parts);
+        let (mut balancer, mut excluded) =
+            assemble(parts.clone(), &setting, compiler, &mut self.assembly);
+        excluded.extend(parts.flat_map(|parts| &parts.excluded));
         if balancer.shares.is_empty() && !excluded.is_empty() {
             // Better an endpoint that failed than none at all. Not cached: the next compilation asks again.
             compiler.ignore_ejections = true;
@@ -372,29 +377,46 @@ impl Entry {
             (balancer, _) = assemble(&parts, &setting, compiler, &mut self.assembly);
             compiler.ignore_ejections = false;
         }
-        self.excluded = excluded;
+        if let [(_, only)] = &*self.chunks
+            && only.remote.is_empty()
+        {
+            // A small service compiles in microseconds, and there may be ten thousand: nothing is kept for the next time.
+            self.chunks = Vec::new();
+        }
+        self.excluded = excluded.into();
         self.route.balancer.store(Arc::new(balancer));
     }
 }
 
-/// The compiled parts of every chunk; those of chunks that were there before are taken over.
+/// Brings the compiled parts of a route's chunks up to those of its list. Chunks that stand where they stood, counted from
+/// either end, cost a comparison of pointers; only what is between is looked up, or compiled.
 fn reuse(
-    before: Vec<(Arc<[Endpoint]>, Arc<ChunkParts>)>,
+    known: &mut Vec<(Arc<[Endpoint]>, Arc<ChunkParts>)>,
     endpoints: &Chunked<Endpoint>,
     mut compile: impl FnMut(&[Endpoint]) -> Arc<ChunkParts>,
-) -> Vec<(Arc<[Endpoint]>, Arc<ChunkParts>)> {
-    let mut known: HashMap<*const Endpoint, Arc<ChunkParts>> = before
+) {
+    let chunks = endpoints.chunks();
+    let same =
+        |(known, chunk): &(&(Arc<[Endpoint]>, _), &Arc<[Endpoint]>)| Arc::ptr_eq(&known.0, chunk);
+    let head = known.iter().zip(chunks).take_while(same).count();
+    let ends = known[head..].iter().rev().zip(chunks[head..].iter().rev());
+    let tail = ends.take_while(same).count();
+    let (old, new) = (head..known.len() - tail, head..chunks.len() - tail);
+    // `known` keeps the old chunks alive until the end, so an equal address is the same chunk.
+    let moved: HashMap<*const Endpoint, Arc<ChunkParts>> = known[old.clone()]
         .iter()
         .map(|(chunk, parts)| (chunk.as_ptr(), parts.clone()))
         .collect();
-    // `before` keeps the old chunks alive until here, so an equal address is the same chunk.
-    let parts = endpoints.chunks().iter().map(|chunk| {
-        let parts = known
-            .remove(&chunk.as_ptr())
-            .unwrap_or_else(|| compile(chunk));
-        (chunk.clone(), parts)
-    });
-    parts.collect()
+    let between: Vec<_> = chunks[new]
+        .iter()
+        .map(|chunk| {
+            let parts = moved.get(&chunk.as_ptr()).cloned();
+            (chunk.clone(), parts.unwrap_or_else(|| compile(chunk)))
+        })
+        .collect();
+    known.splice(old, between);
+    // Most routes have one, and there may be ten thousand.
+    known.shrink_to_fit();
 }
 
 fn selection(service: &Service, port: u16, subset: &str, role: Role) -> Option<Selection> {

@@ -10,7 +10,7 @@ use proxy::control::Control;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::limits::{BYTES_OF_A_ROUTE, BYTES_OF_AN_ENDPOINT, BYTES_OF_AN_IDLE_CONNECTION};
-use crate::stage::{Gateway, LOCAL, config, connected, hello, receive, service, snapshot};
+use crate::stage::{Gateway, LOCAL, config, connected, hello, ports, receive, service, snapshot};
 use crate::{ALLOCATOR, ALONE};
 
 /// Bytes in use. A reallocation is counted as its difference.
@@ -69,12 +69,13 @@ fn an_endpoint_and_a_route_are_small() {
 fn compiled(roles: &[Role], services: u32, endpoints: u32) -> usize {
     let (mut control, tables) = Control::new(&config(roles), Vec::new(), Clock::start());
     let before = live();
+    let ports = ports(8080);
     let one = |number: u32| {
         let addresses = (0..endpoints).map(|at| {
             let address = 0x0a00_0001 + number * endpoints + at;
             IpAddr::V4(Ipv4Addr::from(address))
         });
-        service(number as usize, addresses.collect(), 8080)
+        service(number as usize, addresses.collect(), &ports)
     };
     let snapshot = Arc::new(snapshot((0..services).map(one).collect()));
     control.apply(&snapshot, Millis(1));

@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use model::{
-    Chunked, Endpoint, Health, Hostname, Origin, Port, PortMap, Protocol, Service, Snapshot,
-    TlsMode,
+    Chunked, Endpoint, Health, Hostname, Origin, Policy, Port, PortMap, Protocol, Service,
+    Snapshot, TlsMode,
 };
 use proxy::Proxy;
 use proxy::config::{Config, Listener, Role};
@@ -34,7 +34,7 @@ impl Gateway {
             .enable_all()
             .build();
         let runtime = runtime.expect("a runtime");
-        let services = vec![service(0, vec![endpoint.ip()], endpoint.port())];
+        let services = vec![service(0, vec![endpoint.ip()], &ports(endpoint.port()))];
         let (sender, snapshots) = watch::channel(Arc::new(snapshot(services)));
         let proxy = {
             let _inside = runtime.enter();
@@ -74,9 +74,13 @@ pub(crate) fn snapshot(services: Vec<Service>) -> Snapshot {
     }
 }
 
-/// A service with endpoints at these addresses. What endpoints have in common they share, as discovery has it.
-pub(crate) fn service(number: usize, addresses: Vec<IpAddr>, port: u16) -> Service {
-    let ports = Arc::new(PortMap::from([("http".into(), port)]));
+/// The ports of endpoints that listen on this one. Discovery pools them, so that services share them.
+pub(crate) fn ports(port: u16) -> Arc<PortMap> {
+    Arc::new(PortMap::from([("http".into(), port)]))
+}
+
+/// A service with endpoints at these addresses. What endpoints and services have in common they share, as discovery has it.
+pub(crate) fn service(number: usize, addresses: Vec<IpAddr>, ports: &Arc<PortMap>) -> Service {
     let origin = Arc::new(Origin::default());
     let labels = Arc::default();
     let endpoint = |address| Endpoint {
@@ -90,13 +94,16 @@ pub(crate) fn service(number: usize, addresses: Vec<IpAddr>, port: u16) -> Servi
     };
     Service {
         host: Hostname::parse(&host(number)).expect("a host name"),
-        ports: vec![Port {
-            number: PORT,
-            name: "http".into(),
-            protocol: Protocol::Tcp,
-        }],
+        ports: ports
+            .keys()
+            .map(|name| Port {
+                number: PORT,
+                name: name.clone(),
+                protocol: Protocol::Tcp,
+            })
+            .collect(),
         subsets: BTreeMap::new(),
-        policy: Arc::default(),
+        policy: Policy::default().shared(),
         endpoints: Chunked::from_items(addresses.into_iter().map(endpoint).collect()),
     }
 }

@@ -208,7 +208,7 @@ fn route(endpoints: &[Endpoint], policy: Policy, overprovisioning: u32) -> Arc<R
     let selection = Selection {
         role: Role::Outbound,
         join: Join {
-            port_names: vec!["http".into()],
+            port_names: ["http".into()].into(),
             labels: BTreeMap::new(),
             policy: policy.clone(),
             assigned: false,

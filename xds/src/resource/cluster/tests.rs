@@ -9,7 +9,7 @@ use super::*;
 
 fn made(policy: Policy, flavour: Flavour, tls: &MeshTls) -> Cluster {
     let join = Join {
-        port_names: vec!["http".into()],
+        port_names: ["http".into()].into(),
         labels: Labels::new(),
         policy: Arc::new(policy),
         assigned: false,
