@@ -8,6 +8,8 @@
 //! and everything behind it do no IO.
 
 mod backoff;
+#[cfg(test)]
+mod book;
 mod facts;
 mod follow;
 mod link;

@@ -197,6 +197,31 @@ impl Disk {
         self.folder.remove(&name_of(cluster))
     }
 
+    /// Reads a value that somebody else keeps in this folder; `None` where there is none. `name` is a file's without its ending,
+    /// and none of a cluster's.
+    ///
+    /// # Errors
+    /// Why what is there cannot be used.
+    pub fn read_value<T: for<'a> Deserialize<'a>>(
+        &self,
+        name: &str,
+        limit: usize,
+    ) -> Result<Option<T>, DiskError> {
+        let names = self.folder.names()?;
+        match names.iter().any(|there| there == name) {
+            true => self.read(name, limit).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// Writes such a value in place of what was there.
+    ///
+    /// # Errors
+    /// What the file system refuses; what was there before is then still there.
+    pub fn write_value<T: Serialize>(&self, name: &str, value: &T) -> Result<(), DiskError> {
+        self.write(name, value)
+    }
+
     /// The file of a cluster, for people.
     #[must_use]
     pub fn file_of(&self, cluster: &ClusterId) -> PathBuf {

@@ -1,18 +1,23 @@
 //! Where snapshots come from: a file, Kubernetes or an xDS server. It must not look into them.
 
+mod kept;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use discovery::kubernetes::status::DiskStatus;
 use discovery::{file, kubernetes};
 use model::Snapshot;
 use parking_lot::Mutex;
+use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use xds::client;
 
+use self::kept::Keeper;
 use crate::config::Gateway;
 use crate::metrics::Myself;
 use crate::ready::Task;
@@ -32,8 +37,17 @@ pub(crate) enum Kind {
     File(file::Source),
     /// Our own cluster and others.
     Kubernetes(Box<kubernetes::Source>),
-    /// An xDS server, and who we are to it.
-    Xds(Box<(client::Source, client::Node)>),
+    /// An xDS server.
+    Xds(Box<Xds>),
+}
+
+/// An xDS server that is followed.
+pub(crate) struct Xds {
+    pub(crate) source: client::Source,
+    /// Who we are to it.
+    node: client::Node,
+    /// What keeps what it says for the next start.
+    pub(crate) keeper: Option<Keeper>,
 }
 
 impl Source {
@@ -46,8 +60,23 @@ impl Source {
             }
             (None, Some(xds)) => {
                 let settings = config.to_xds(xds);
+                let limit = config.discovery.ceilings.list_bytes;
+                let folder = xds.snapshot_folder();
+                let keeper = folder.map(|folder| Keeper::new(folder, &settings, limit));
+                let kept = match &keeper {
+                    Some(keeper) => keeper.load().await,
+                    None => None,
+                };
                 let node = settings.node.clone();
-                Kind::Xds(Box::new((client::start(settings), node)))
+                let source = client::start(settings, kept);
+                if let Some(keeper) = &keeper {
+                    keeper.follow(&source).await;
+                }
+                Kind::Xds(Box::new(Xds {
+                    source,
+                    node,
+                    keeper,
+                }))
             }
             (None, None) => {
                 let path = config.source.file.clone();
@@ -72,7 +101,7 @@ impl Source {
         match &self.kind {
             Kind::File(source) => &source.snapshots,
             Kind::Kubernetes(source) => &source.snapshots,
-            Kind::Xds(xds) => &xds.0.snapshots,
+            Kind::Xds(xds) => &xds.source.snapshots,
         }
     }
 
@@ -99,7 +128,8 @@ impl Source {
             }
             Kind::Xds(xds) => {
                 let known = |status: &client::Status| (status.ready, vec![status.waits_for()]);
-                let (status, snapshots) = (xds.0.status.clone(), xds.0.snapshots.clone());
+                let source = &xds.source;
+                let (status, snapshots) = (source.status.clone(), source.snapshots.clone());
                 tokio::spawn(until_ready(status, known, snapshots, waiting, version));
             }
         }
@@ -107,8 +137,22 @@ impl Source {
 
     /// Keeps for the next start what is not kept yet.
     pub(crate) async fn save(&self) {
-        if let Kind::Kubernetes(source) = &self.kind {
-            source.save().await;
+        match &self.kind {
+            Kind::File(_) => {}
+            Kind::Kubernetes(source) => source.save().await,
+            Kind::Xds(xds) => {
+                if let Some(keeper) = &xds.keeper {
+                    keeper.save(&xds.source).await;
+                }
+            }
+        }
+    }
+
+    /// How following an xDS server goes, where one is followed.
+    pub(crate) fn client(&self) -> Value {
+        match &self.kind {
+            Kind::Xds(_) => self.status(),
+            Kind::File(_) | Kind::Kubernetes(_) => Value::Null,
         }
     }
 
@@ -117,7 +161,7 @@ impl Source {
         let status = match &self.kind {
             Kind::File(source) => serde_json::to_value(&*source.status.borrow()),
             Kind::Kubernetes(source) => serde_json::to_value(&*source.status.borrow()),
-            Kind::Xds(xds) => serde_json::to_value(&*xds.0.status.borrow()),
+            Kind::Xds(xds) => serde_json::to_value(xds.status()),
         };
         status.unwrap_or_default()
     }
@@ -131,7 +175,7 @@ impl Source {
                 (cluster, namespace, &config.workload, labels)
             }
             Kind::Xds(xds) => {
-                let me = &xds.1;
+                let me = &xds.node;
                 (&me.cluster, &me.namespace, &me.workload, shared(&me.labels))
             }
             Kind::Kubernetes(source) => {
@@ -153,9 +197,9 @@ impl Source {
         match &self.kind {
             Kind::File(_) => configured,
             Kind::Xds(xds) => model::Viewpoint {
-                cluster: xds.1.cluster.as_str().into(),
-                network: xds.1.network.as_str().into(),
-                labels: shared(&xds.1.labels),
+                cluster: xds.node.cluster.as_str().into(),
+                network: xds.node.network.as_str().into(),
+                labels: shared(&xds.node.labels),
                 ..configured
             },
             Kind::Kubernetes(source) => model::Viewpoint {
@@ -167,6 +211,23 @@ impl Source {
             },
         }
     }
+}
+
+impl Xds {
+    /// How it goes, with what is on disk.
+    fn status(&self) -> XdsStatus {
+        XdsStatus {
+            client: self.source.status.borrow().clone(),
+            disk: self.keeper.as_ref().map(Keeper::status),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct XdsStatus {
+    #[serde(flatten)]
+    client: client::Status,
+    disk: Option<DiskStatus>,
 }
 
 /// Waits until the status says that enough is known, and then until the data path has it.

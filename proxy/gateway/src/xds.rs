@@ -72,7 +72,7 @@ fn complete(source: &Source) -> impl Future<Output = ()> + Send + use<> {
         // A file is read before anything else starts.
         Kind::File(_) => (None, None),
         Kind::Kubernetes(source) => (Some(source.status.clone()), None),
-        Kind::Xds(source) => (None, Some(source.0.status.clone())),
+        Kind::Xds(xds) => (None, Some(xds.source.status.clone())),
     };
     async move {
         // Either ends with the source too, and then nobody is served.

@@ -32,7 +32,7 @@ pub struct Settings {
 /// A server that is followed; dropping it ends that.
 #[derive(Debug)]
 pub struct Source {
-    /// What the server says, as it stands in force; empty until all of it has come once.
+    /// What the server says, as it stands in force; until all of it has come once, what was kept, else nothing.
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     /// How following it goes.
     pub status: watch::Receiver<Status>,
@@ -45,11 +45,15 @@ impl Drop for Source {
     }
 }
 
-/// Follows a server. Needs a tokio runtime.
+/// Follows a server. Needs a tokio runtime. `kept` is what it said to an earlier run, if that is known: it is in force until all
+/// has come once.
 #[must_use]
-pub fn start(settings: Settings) -> Source {
-    let (publish, snapshots) = watch::channel(Arc::default());
+pub fn start(settings: Settings, kept: Option<Arc<Snapshot>>) -> Source {
+    let is_loaded = kept.is_some();
+    let (publish, snapshots) = watch::channel(kept.unwrap_or_default());
     let status = Status {
+        ready: is_loaded,
+        loaded: is_loaded,
         address: settings.server.address.clone(),
         node: settings.node.id(),
         mode: settings.mode,
@@ -64,6 +68,7 @@ pub fn start(settings: Settings) -> Source {
         report,
         backoff: Backoff::default(),
         owed: None,
+        is_whole: false,
     };
     Source {
         snapshots,
@@ -80,6 +85,8 @@ struct Follower {
     backoff: Backoff,
     /// When what is owed is taken for not there.
     owed: Option<Instant>,
+    /// All has come once.
+    is_whole: bool,
 }
 
 impl Follower {
@@ -166,8 +173,9 @@ impl Follower {
 
     /// Publishes what follows from all that is known, once that is complete, and says how it goes.
     fn tell(&mut self, change: impl FnOnce(&mut Status)) {
-        let ready = self.report.borrow().ready || self.session.is_complete();
-        if ready {
+        self.is_whole |= self.session.is_complete();
+        let is_whole = self.is_whole;
+        if is_whole {
             let before = self.publish.borrow().clone();
             let next = self.session.snapshot(&before);
             if !Arc::ptr_eq(&before, &next) {
@@ -177,8 +185,12 @@ impl Follower {
         let session = &mut self.session;
         self.report.send_modify(|status| {
             change(status);
-            status.ready = ready;
+            status.ready |= is_whole;
+            status.loaded &= !is_whole;
             status.describe(session);
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

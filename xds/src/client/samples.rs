@@ -1,5 +1,6 @@
 //! Resources as istiod writes them, for tests, and what it was recorded to send.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
@@ -171,6 +172,33 @@ pub(crate) fn filter(name: &str, config: Any) -> lds::Filter {
         name: name.into(),
         config_type: Some(filter::ConfigType::TypedConfig(config)),
     }
+}
+
+/// Every mesh name of a snapshot, with its endpoints: tier, address, and a mark where it is not ready.
+pub(crate) fn names(snapshot: &model::Snapshot) -> BTreeMap<String, Vec<String>> {
+    let mut names = BTreeMap::new();
+    for service in snapshot.services.iter() {
+        for port in &service.ports {
+            for subset in service.subset_names() {
+                let Some(join) = service.join(port.number, subset, model::Audience::Mesh) else {
+                    continue;
+                };
+                let name = format!("outbound_.{}_.{subset}_.{}", port.number, service.host);
+                let mut endpoints = Vec::new();
+                for endpoint in service.endpoints.iter() {
+                    for (tier, joined) in join.port_names.iter().enumerate() {
+                        if let Some(model::EndpointKey(address)) = endpoint.dial_key(joined) {
+                            let mark = if endpoint.is_ready() { "" } else { " unready" };
+                            endpoints.push(format!("{tier} {address}{mark}"));
+                        }
+                    }
+                }
+                endpoints.sort();
+                names.insert(name, endpoints);
+            }
+        }
+    }
+    names
 }
 
 /// What istiod was recorded to send (`tests/fixtures/istiod`, without `.raw.json.gz`), in order.

@@ -21,8 +21,10 @@ pub struct Status {
     pub state: State,
     /// Which protocol is spoken.
     pub mode: Mode,
-    /// Whether everything has come once; before that no snapshot is in force.
+    /// Whether a snapshot is in force: everything has come once, or was kept from an earlier run.
     pub ready: bool,
+    /// What is in force was kept from an earlier run; not everything has come since.
+    pub loaded: bool,
     /// Streams that were opened.
     pub streams: u64,
     /// When something last came, in seconds since 1970.

@@ -157,7 +157,11 @@ fn source(of: &Value) -> String {
         let refused = of["refused"].as_array().map_or(0, Vec::len);
         let error = of["lastError"].as_str();
         let error = error.map_or_else(String::new, |error| format!(": {error}"));
-        return format!("xDS server {server}, {state}, {refused} resources refused{error}");
+        let loaded = match of["loaded"].as_bool() {
+            Some(true) => ", in force is what was kept on disk",
+            _ => "",
+        };
+        return format!("xDS server {server}, {state}, {refused} resources refused{loaded}{error}");
     }
     match of["lastError"].as_str() {
         Some(error) => {
@@ -235,6 +239,9 @@ xds clients       2, 1 behind, 0 refusing what they are sent (/xds says more)
         status["refused"] = json!([{"name": "a"}]);
         status["lastError"] = "it is gone".into();
         let expected = "xDS server istiod:15012, following, 1 resources refused: it is gone";
+        assert_eq!(source(&status), expected);
+        status["loaded"] = true.into();
+        let expected = "xDS server istiod:15012, following, 1 resources refused, in force is what was kept on disk: it is gone";
         assert_eq!(source(&status), expected);
     }
 }

@@ -1,7 +1,7 @@
 //! Kubernetes as a source, and the settings of discovery. It must not reach out to anything.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use discovery::kubernetes::client::Local;
 use discovery::kubernetes::kubeconfig::Allow;
@@ -156,10 +156,7 @@ impl Gateway {
                 endpoints: discovery.ceilings.endpoints,
                 list_bytes: discovery.ceilings.list_bytes,
             },
-            disk: match &kubernetes.snapshot {
-                Some(path) => (!path.as_os_str().is_empty()).then(|| path.clone()),
-                None => Some(PathBuf::from(FOLDER)).filter(|path| path.is_dir()),
-            },
+            disk: folder(kubernetes.snapshot.as_deref()),
             rules: Rules {
                 mtls: match discovery.mtls {
                     Mtls::Label => meaning::Mtls::Label,
@@ -176,5 +173,13 @@ impl Gateway {
                 domain: discovery.domain.as_str().into(),
             },
         }
+    }
+}
+
+/// Where what is known is kept, if it is: the folder that is configured, else the usual one where there is such a folder.
+pub(super) fn folder(configured: Option<&Path>) -> Option<PathBuf> {
+    match configured {
+        Some(path) => (!path.as_os_str().is_empty()).then(|| path.to_owned()),
+        None => Some(PathBuf::from(FOLDER)).filter(|path| path.is_dir()),
     }
 }

@@ -43,6 +43,9 @@ pub struct XdsSource {
     pub labels_file: PathBuf,
     /// The cluster's DNS domain; `cluster.local` by default.
     pub domain: String,
+    /// The folder where what the server says is kept for the next start, relative to the file that names it; without one
+    /// `/var/lib/causeway` where that is a folder. Empty: it is not kept.
+    pub snapshot: Option<PathBuf>,
     /// Further metadata of the node (Istio's `ISTIO_META_<KEY>`, which are taken from the environment, too).
     pub metadata: BTreeMap<String, String>,
 }
@@ -73,6 +76,7 @@ impl Default for XdsSource {
             service_account: String::new(),
             labels_file: "/etc/istio/pod/labels".into(),
             domain: "cluster.local".into(),
+            snapshot: None,
             metadata: BTreeMap::new(),
         }
     }
@@ -99,6 +103,16 @@ impl XdsSource {
         for path in token.chain([&mut self.root_certificates, &mut self.labels_file]) {
             *path = folder.join(&*path);
         }
+        // An empty one means something.
+        let snapshot = self.snapshot.iter_mut();
+        for path in snapshot.filter(|path| !path.as_os_str().is_empty()) {
+            *path = folder.join(&*path);
+        }
+    }
+
+    /// Where what the server says is kept, if it is.
+    pub(crate) fn snapshot_folder(&self) -> Option<PathBuf> {
+        super::kubernetes::folder(self.snapshot.as_deref())
     }
 }
 

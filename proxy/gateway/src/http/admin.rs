@@ -61,7 +61,7 @@ const PATHS: [(&str, &str); 15] = [
     ("/status", "the gateway at a glance"),
     (
         "/xds",
-        "the xDS server's clients: who, what they have, what they refused and why",
+        "the xDS server's clients: who, what they have, what they refused and why; and the server that is followed, if one is",
     ),
     (
         "POST /drain?percent=P&over=20s",
@@ -108,10 +108,11 @@ async fn view(state: &State, request: &Request<Incoming>, path: &str) -> Answer 
         "/failures" => views::failures(state, request),
         "/snapshot" => super::snapshot(state.source.snapshots().borrow().clone()),
         "/source" => json(StatusCode::OK, &state.source.status()),
-        "/xds" => json(
-            StatusCode::OK,
-            &crate::xds::view::streams(state.xds.as_ref()),
-        ),
+        "/xds" => {
+            let mut xds = crate::xds::view::streams(state.xds.as_ref());
+            xds["client"] = state.source.client();
+            json(StatusCode::OK, &xds)
+        }
         "/drain" | "/loglevel" => text(StatusCode::METHOD_NOT_ALLOWED, "this needs POST\n"),
         _ => not_found(&PATHS.map(|(path, _)| path)),
     }

@@ -22,7 +22,13 @@ pub(super) fn register(registry: &Registry, source: &Source) -> prometheus::Resu
             }
             findings(registry, &status)
         }
-        Kind::Xds(of) => xds(registry, &of.0.status.borrow().clone()),
+        Kind::Xds(of) => {
+            if let Some(keeper) = &of.keeper {
+                disk(registry, &keeper.status())?;
+            }
+            let status = of.source.status.borrow().clone();
+            xds(registry, &status)
+        }
     }
 }
 
@@ -40,13 +46,21 @@ fn xds(registry: &Registry, status: &client::Status) -> prometheus::Result<()> {
         let is = i64::from(one == status.state);
         state.with_label_values(&[one.as_str()]).set(is);
     }
+    let loaded = gauge(
+        "causeway_xds_client_loaded",
+        "1 while what is in force was kept from an earlier run, because not everything has come from the xDS server since.",
+        &[],
+    )?;
+    let none: [&str; 0] = [];
+    loaded
+        .with_label_values(&none)
+        .set(i64::from(status.loaded));
     let silence = gauge(
         "causeway_xds_client_silence_seconds",
         "Since when nothing has come from the xDS server; a mesh in which nothing changes is silent, too.",
         &[],
     )?;
     if let Some(heard_at) = status.heard_at {
-        let none: [&str; 0] = [];
         silence
             .with_label_values(&none)
             .set(client::now() - heard_at);
@@ -56,7 +70,6 @@ fn xds(registry: &Registry, status: &client::Status) -> prometheus::Result<()> {
         "Streams from the xDS server that were opened.",
         &[],
     )?;
-    let none: [&str; 0] = [];
     streams.with_label_values(&none).inc_by(status.streams);
     let resources = gauge(
         "causeway_xds_client_resources",
@@ -90,7 +103,7 @@ fn xds(registry: &Registry, status: &client::Status) -> prometheus::Result<()> {
             .with_label_values(&[name, "refused"])
             .inc_by(of.nacks);
     }
-    for gauge in [state, silence, resources, refused] {
+    for gauge in [state, loaded, silence, resources, refused] {
         registry.register(Box::new(gauge))?;
     }
     registry.register(Box::new(streams))?;

@@ -1,17 +1,16 @@
 //! The session against a server by the book, in both protocols.
 
 mod recorded;
-mod server;
 mod storms;
 
 use std::collections::VecDeque;
 
-use crate::client::samples::{self, One, chain, cluster, mesh_chain};
+use crate::client::book::Book;
+use crate::client::samples::{self, One, chain, cluster, mesh_chain, names};
 use crate::proto::core::HealthStatus;
 use crate::proto::pack;
 use crate::proto::protobuf::Any;
 
-use self::server::Server;
 use super::*;
 
 const A: &str = "outbound_.80_._.a";
@@ -21,7 +20,7 @@ const OK: HealthStatus = HealthStatus::Healthy;
 /// A client and a server, with the responses that are on their way.
 struct Pair {
     session: Session,
-    server: Server,
+    server: Book,
     snapshot: Arc<Snapshot>,
     refused: Vec<Refusal>,
 }
@@ -30,7 +29,7 @@ impl Pair {
     fn new(mode: Mode) -> Self {
         Self {
             session: Session::new(mode, "n1".into()),
-            server: Server::default(),
+            server: Book::default(),
             snapshot: Arc::default(),
             refused: Vec::new(),
         }
@@ -91,33 +90,6 @@ impl Pair {
     fn names(&self) -> BTreeMap<String, Vec<String>> {
         names(&self.snapshot)
     }
-}
-
-/// Every mesh name of a snapshot, with its endpoints: tier, address, and a mark where it is not ready.
-fn names(snapshot: &Snapshot) -> BTreeMap<String, Vec<String>> {
-    let mut names = BTreeMap::new();
-    for service in snapshot.services.iter() {
-        for port in &service.ports {
-            for subset in service.subset_names() {
-                let Some(join) = service.join(port.number, subset, model::Audience::Mesh) else {
-                    continue;
-                };
-                let name = format!("outbound_.{}_.{subset}_.{}", port.number, service.host);
-                let mut endpoints = Vec::new();
-                for endpoint in service.endpoints.iter() {
-                    for (tier, joined) in join.port_names.iter().enumerate() {
-                        if let Some(model::EndpointKey(address)) = endpoint.dial_key(joined) {
-                            let mark = if endpoint.is_ready() { "" } else { " unready" };
-                            endpoints.push(format!("{tier} {address}{mark}"));
-                        }
-                    }
-                }
-                endpoints.sort();
-                names.insert(name, endpoints);
-            }
-        }
-    }
-    names
 }
 
 fn listed(names: &[(&str, &[&str])]) -> BTreeMap<String, Vec<String>> {

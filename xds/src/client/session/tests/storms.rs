@@ -110,7 +110,7 @@ impl Pair {
 }
 
 /// What follows from the resources that a server holds, read by themselves.
-fn fresh(server: &Server) -> Arc<Snapshot> {
+fn fresh(server: &Book) -> Arc<Snapshot> {
     let mut world = World::new("n1".into());
     for kind in Kind::ALL {
         let held = server.resources.get(&kind).into_iter().flatten();

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::client::{Kind, Request, Response};
+use super::{Kind, Request, Response};
 use crate::proto::discovery::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, Resource,
 };
@@ -11,7 +11,7 @@ use crate::proto::protobuf::Any;
 
 /// What a server holds, and one stream.
 #[derive(Debug, Default)]
-pub(super) struct Server {
+pub(super) struct Book {
     pub(super) resources: BTreeMap<Kind, BTreeMap<String, (u64, Any)>>,
     version: u64,
     /// Resources have no versions, so everything is sent with every stream.
@@ -20,6 +20,10 @@ pub(super) struct Server {
     nonce: u64,
     /// What the client complained of, by kind.
     pub(super) nacks: Vec<(Kind, String)>,
+    /// The first request of each kind on the latest stream.
+    pub(super) opened: BTreeMap<Kind, Request>,
+    /// Names of the resources that were sent, in order.
+    pub(super) told: Vec<String>,
 }
 
 /// What one kind's client has asked for and been sent on this stream.
@@ -33,7 +37,7 @@ struct Watch {
     version: u64,
 }
 
-impl Server {
+impl Book {
     /// Puts a resource, or takes it away.
     pub(super) fn set(&mut self, kind: Kind, name: &str, resource: Option<Any>) {
         self.version += 1;
@@ -47,10 +51,18 @@ impl Server {
     /// The stream is gone, and everything that was known of it.
     pub(super) fn disconnect(&mut self) {
         self.stream.clear();
+        self.opened.clear();
     }
 
     /// Answers a request.
     pub(super) fn request(&mut self, request: Request) -> Option<Response> {
+        let type_url = match &request {
+            Request::Delta(request) => &request.type_url,
+            Request::Sotw(request) => &request.type_url,
+        };
+        let kind = Kind::of(type_url).expect("a kind");
+        let first = self.opened.entry(kind);
+        first.or_insert_with(|| request.clone());
         match request {
             Request::Delta(request) => self.delta(request),
             Request::Sotw(request) => self.sotw(request),
@@ -125,6 +137,7 @@ impl Server {
             };
             if watch.sent.get(name) != Some(version) {
                 watch.sent.insert(name.clone(), *version);
+                self.told.push(name.clone());
                 response.resources.push(Resource {
                     name: name.clone(),
                     version: match self.unversioned {
@@ -192,6 +205,7 @@ impl Server {
             let new = wanted && watch.sent.insert(name.clone(), *version) != Some(*version);
             changed |= new;
             if watch.wildcard || new {
+                self.told.push(name.clone());
                 bodies.push(body.clone());
             }
         }
@@ -211,10 +225,7 @@ impl Server {
                     !held.contains_key(name) && watch.sent.insert(name.clone(), 0) != Some(0);
                 if gone {
                     changed = true;
-                    bodies.push(crate::proto::pack(&crate::client::samples::endpoints(
-                        name,
-                        &[],
-                    )));
+                    bodies.push(crate::proto::pack(&super::samples::endpoints(name, &[])));
                 }
             }
         }

@@ -1,0 +1,250 @@
+//! The client on real sockets, against a server by the book: connecting, following, coming back, refusing, proving and being
+//! proven to.
+
+mod rig;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+
+use self::rig::{Authority, Rig};
+use super::*;
+use crate::client::samples::{self, chain, cluster, mesh_chain, names};
+use crate::client::{Kind, Request, Tls};
+use crate::proto::core::HealthStatus;
+use crate::proto::pack;
+
+const A: &str = "outbound_.80_._.a";
+const B: &str = "outbound_.80_._.b";
+const OK: HealthStatus = HealthStatus::Healthy;
+
+impl Rig {
+    /// A mesh name whose cluster has one endpoint.
+    fn serve(&self, name: &str, address: &str) {
+        self.put(Kind::Clusters, name, Some(pack(&cluster(name))));
+        self.assign(name, address);
+    }
+
+    fn assign(&self, name: &str, address: &str) {
+        let endpoints = samples::endpoints(name, &[(0, "us/a", 1, &[(address, 80, OK, 1)])]);
+        self.put(Kind::Endpoints, name, Some(pack(&endpoints)));
+    }
+
+    fn listen(&self, names: &[&str]) {
+        let chains = names.iter().map(|name| mesh_chain(name)).collect();
+        let listener = samples::listener(15443, chains);
+        self.put(Kind::Listeners, &listener.name, Some(pack(&listener)));
+    }
+}
+
+/// What is routed where.
+fn listed(names: &[(&str, &str)]) -> BTreeMap<String, Vec<String>> {
+    let names = names.iter();
+    names
+        .map(|(name, address)| ((*name).to_owned(), vec![format!("0 {address}:80")]))
+        .collect()
+}
+
+async fn until_routed(source: &mut Source, names_of: &[(&str, &str)]) {
+    let wanted = listed(names_of);
+    let waiting = source.snapshots.wait_for(|now| names(now) == wanted);
+    let found = rig::soon(waiting).await.map(|_| ());
+    found.expect("the client lives");
+}
+
+async fn until(source: &mut Source, holds: impl Fn(&Status) -> bool) -> Status {
+    let found = rig::soon(source.status.wait_for(|now| holds(now))).await;
+    found.expect("the client lives").clone()
+}
+
+#[tokio::test]
+async fn it_is_ready_with_the_first_complete_set_and_not_before() {
+    for mode in [Mode::Delta, Mode::Sotw] {
+        let rig = Rig::start(mode).await;
+        rig.serve(A, "10.0.0.1");
+        rig.listen(&[A]);
+        rig.hold(true);
+        let mut source = start(rig.settings(mode), None);
+        let status = until(&mut source, |now| now.waiting == [A.into()]).await;
+        assert!(!status.ready, "{status:?}");
+        assert_eq!(names(&source.snapshots.borrow()), listed(&[]));
+        assert!(status.waits_for().contains(A), "{}", status.waits_for());
+        rig.hold(false);
+        until_routed(&mut source, &[(A, "10.0.0.1")]).await;
+        let status = until(&mut source, |now| now.ready).await;
+        assert_eq!(status.state, State::Following);
+        assert_eq!(status.kinds[&Kind::Clusters].resources, 1);
+        assert_eq!((status.mode, status.last_error), (mode, None));
+        // And follows.
+        rig.serve(B, "10.0.0.2");
+        rig.listen(&[A, B]);
+        rig.assign(A, "10.0.0.3");
+        until_routed(&mut source, &[(A, "10.0.0.3"), (B, "10.0.0.2")]).await;
+        rig.listen(&[B]);
+        until_routed(&mut source, &[(B, "10.0.0.2")]).await;
+        assert_eq!(rig.book().nacks, []);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_goes_takes_nothing_with_it_and_is_told_what_is_known_when_it_is_back() {
+    for mode in [Mode::Delta, Mode::Sotw] {
+        let mut rig = Rig::start(mode).await;
+        rig.serve(A, "10.0.0.1");
+        rig.serve(B, "10.0.0.2");
+        rig.listen(&[A, B]);
+        let mut source = start(rig.settings(mode), None);
+        until_routed(&mut source, &[(A, "10.0.0.1"), (B, "10.0.0.2")]).await;
+        rig.stop().await;
+        let status = until(&mut source, |now| now.state == State::Waiting).await;
+        assert!(status.ready && status.last_error.is_some(), "{status:?}");
+        let known = names(&source.snapshots.borrow());
+        assert_eq!(known, listed(&[(A, "10.0.0.1"), (B, "10.0.0.2")]));
+        // Meanwhile one endpoint moves.
+        rig.assign(B, "10.0.0.9");
+        rig.book().told.clear();
+        rig.again().await;
+        until_routed(&mut source, &[(A, "10.0.0.1"), (B, "10.0.0.9")]).await;
+        let status = until(&mut source, |now| now.state == State::Following).await;
+        assert_eq!(status.streams, 2);
+        let book = rig.book();
+        match &book.opened[&Kind::Endpoints] {
+            Request::Delta(first) => {
+                let mut versions: Vec<_> = first.initial_resource_versions.keys().collect();
+                versions.sort();
+                assert_eq!(versions, [A, B]);
+                assert_eq!(book.told, [B], "what is known is not sent again");
+            }
+            Request::Sotw(first) => assert_eq!(first.resource_names, [A, B]),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refused_resource_costs_no_other_and_is_named_until_it_is_mended() {
+    for mode in [Mode::Delta, Mode::Sotw] {
+        let rig = Rig::start(mode).await;
+        rig.serve(A, "10.0.0.1");
+        rig.serve(B, "10.0.0.2");
+        rig.listen(&[A, B]);
+        let mut source = start(rig.settings(mode), None);
+        until_routed(&mut source, &[(A, "10.0.0.1"), (B, "10.0.0.2")]).await;
+        rig.assign(A, "nowhere");
+        rig.assign(B, "10.0.0.3");
+        until_routed(&mut source, &[(A, "10.0.0.1"), (B, "10.0.0.3")]).await;
+        let status = until(&mut source, |now| !now.refused.is_empty()).await;
+        let [refused] = &*status.refused else {
+            panic!("{status:?}");
+        };
+        assert_eq!((refused.kind, &*refused.name), (Kind::Endpoints, A));
+        assert_eq!(refused.why, "'nowhere' is not an IP address");
+        assert_eq!(status.kinds[&Kind::Endpoints].nacks, 1);
+        // A listener that cannot be read leaves the one before in force.
+        let odd = samples::listener(15443, vec![chain(&["*"], &[], &[("c", 1)])]);
+        rig.put(Kind::Listeners, "0.0.0.0_15443", Some(pack(&odd)));
+        until(&mut source, |now| now.refused.len() == 2).await;
+        let known = names(&source.snapshots.borrow());
+        assert_eq!(known, listed(&[(A, "10.0.0.1"), (B, "10.0.0.3")]));
+        rig.until("the server has heard of both", |book| {
+            let nacks = book.nacks.iter();
+            let kinds: Vec<Kind> = nacks.map(|(kind, _)| *kind).collect();
+            kinds == [Kind::Endpoints, Kind::Listeners]
+        })
+        .await;
+        rig.assign(A, "10.0.0.4");
+        rig.listen(&[A, B]);
+        until_routed(&mut source, &[(A, "10.0.0.4"), (B, "10.0.0.3")]).await;
+        until(&mut source, |now| now.refused.is_empty()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_the_delta_protocol_is_spoken_to_in_the_other() {
+    let rig = Rig::start(Mode::Sotw).await;
+    rig.serve(A, "10.0.0.1");
+    rig.listen(&[A]);
+    let mut source = start(rig.settings(Mode::Delta), None);
+    until_routed(&mut source, &[(A, "10.0.0.1")]).await;
+    let status = until(&mut source, |now| now.state == State::Following).await;
+    assert_eq!(status.mode, Mode::Sotw);
+}
+
+#[tokio::test]
+async fn what_was_kept_is_in_force_until_everything_has_come_once() {
+    for mode in [Mode::Delta, Mode::Sotw] {
+        let mut rig = Rig::start(mode).await;
+        rig.serve(A, "10.0.0.1");
+        rig.serve(B, "10.0.0.2");
+        rig.listen(&[A, B]);
+        let mut source = start(rig.settings(mode), None);
+        until_routed(&mut source, &[(A, "10.0.0.1"), (B, "10.0.0.2")]).await;
+        let kept = source.snapshots.borrow().clone();
+        drop(source);
+        // The next run finds no server.
+        rig.stop().await;
+        let mut source = start(rig.settings(mode), Some(kept.clone()));
+        let status = until(&mut source, |now| now.state == State::Waiting).await;
+        assert!(status.ready && status.loaded, "{status:?}");
+        assert!(Arc::ptr_eq(&source.snapshots.borrow(), &kept));
+        // It comes back, and says one thing after the other: nothing of what was kept goes before all has come.
+        rig.put(Kind::Clusters, B, None);
+        rig.listen(&[A]);
+        rig.assign(A, "10.0.0.7");
+        rig.hold(true);
+        rig.again().await;
+        until(&mut source, |now| now.waiting == [A.into()]).await;
+        assert!(Arc::ptr_eq(&source.snapshots.borrow(), &kept));
+        rig.hold(false);
+        until_routed(&mut source, &[(A, "10.0.0.7")]).await;
+        let status = until(&mut source, |now| !now.loaded).await;
+        assert!(status.ready);
+    }
+}
+
+#[tokio::test]
+async fn both_sides_prove_who_they_are_and_files_are_read_for_every_stream() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [roots, token] = ["root-cert.pem", "istio-token"].map(|name| folder.path().join(name));
+    let authority = Authority::new();
+    let mut rig = Rig::start_with(Mode::Delta, Some(&authority)).await;
+    rig.serve(A, "10.0.0.1");
+    rig.listen(&[A]);
+    let mut settings = rig.settings(Mode::Delta);
+    settings.server.tls = Some(Tls {
+        roots: roots.clone(),
+        name: Some("localhost".into()),
+    });
+    settings.server.token = Some(token.clone());
+    settings.server.cluster = "us".into();
+    let mut source = start(settings, None);
+    let faulty = |said: &'static str| {
+        move |now: &Status| {
+            let error = now.last_error.as_deref();
+            error.is_some_and(|error| error.contains(said))
+        }
+    };
+    until(&mut source, faulty("root-cert.pem")).await;
+    fs::write(&token, "secret-1\n").expect("written");
+    fs::write(&roots, Authority::new().pem()).expect("written");
+    let status = until(&mut source, faulty("cannot be reached")).await;
+    let error = status.last_error.unwrap_or_default();
+    assert!(error.contains("certificate"), "{error}");
+    assert!(rig.callers().is_empty(), "a stranger is told nothing");
+    fs::write(&roots, authority.pem()).expect("written");
+    until_routed(&mut source, &[(A, "10.0.0.1")]).await;
+    let caller = |token: &str| (format!("Bearer {token}"), "us".to_owned());
+    assert_eq!(rig.callers(), [caller("secret-1")]);
+    // Tokens are renewed in place; the next stream bears the new one.
+    fs::write(&token, "secret-2\n").expect("written");
+    rig.stop().await;
+    until(&mut source, |now| now.state == State::Waiting).await;
+    rig.again().await;
+    until(&mut source, |now| now.streams == 2).await;
+    assert_eq!(rig.callers(), [caller("secret-1"), caller("secret-2")]);
+    // A token that no header may bear is complained of without being told.
+    fs::write(&token, "secret-\u{7}").expect("written");
+    rig.stop().await;
+    rig.again().await;
+    let status = until(&mut source, faulty("istio-token")).await;
+    assert!(!format!("{status:?}").contains("secret-"), "{status:?}");
+}
