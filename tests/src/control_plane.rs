@@ -1,7 +1,6 @@
 //! A real kube-apiserver with its etcd, as a child: RBAC on, no controllers. It must not outlive the test.
 
 mod apply;
-mod build;
 
 use std::io::{BufRead, BufReader};
 use std::net::IpAddr;
@@ -14,7 +13,6 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 pub(crate) use self::apply::{documents, path_of};
-pub use self::build::{CannotBuild, build};
 
 /// A running API server; killed when this is dropped.
 pub struct ControlPlane {

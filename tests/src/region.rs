@@ -35,8 +35,11 @@ pub struct Region {
     pub plane: ControlPlane,
     /// The endpoint of `hello` that it runs, which answers with the cluster's id.
     pub backend: Backend,
-    number: u8,
+    /// Its place among the regions, from 1: its addresses begin with `10.<number>`.
+    pub number: u8,
     app: Option<App>,
+    /// Where its gateways know everything from, if not from Kubernetes.
+    source: Option<String>,
     /// What its gateways leave for each other.
     disk: TempDir,
     /// How many gateways there were before this one.
@@ -95,6 +98,7 @@ impl Region {
             backend: backend.expect("an endpoint starts"),
             number,
             app: None,
+            source: None,
             disk: tempfile::tempdir().expect("a folder"),
             turn: 0,
         };
@@ -134,7 +138,20 @@ impl Region {
         self.disk.path()
     }
 
+    /// From now on its gateways have this source, written as in `gateway.yaml`, instead of finding everything by themselves.
+    pub fn set_source(&mut self, source: String) {
+        self.source = Some(source);
+    }
+
     async fn new_gateway(&self) -> App {
+        let found = || {
+            format!(
+                "{{kubernetes: {{kubeconfig: '{}', snapshot: '{}'}}}}",
+                self.plane.kubeconfig().display(),
+                self.folder().display()
+            )
+        };
+        let source = self.source.clone().unwrap_or_else(found);
         let [name, network, region] = NAMES[usize::from(self.number) - 1];
         let text = format!(
             "cluster: {name}
@@ -150,12 +167,10 @@ admin: {{address: '127.0.0.1:0'}}
 stats: {{address: '127.0.0.1:0'}}
 ready: {{address: '127.0.0.1:0'}}
 drain: {{announce: 1s}}
-source: {{kubernetes: {{kubeconfig: '{}', snapshot: '{}'}}}}
+source: {source}
 ",
             self.inbound(),
-            self.outbound(),
-            self.plane.kubeconfig().display(),
-            self.folder().display()
+            self.outbound()
         );
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("gateway.yaml");
@@ -261,7 +276,12 @@ source: {{kubernetes: {{kubeconfig: '{}', snapshot: '{}'}}}}
         waited.into_inner().expect("not poisoned")
     }
 
-    fn app(&self) -> &App {
+    /// Its gateway.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn app(&self) -> &App {
         self.app.as_ref().expect("its gateway runs")
     }
 

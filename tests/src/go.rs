@@ -1,5 +1,5 @@
-//! Builds the API server from `tests/controlplane` once for each state of its sources. It needs Go and, the first time, a
-//! module proxy.
+//! Builds the Go programs that tests need, each once for each state of its sources. It needs Go and, the first time, a module
+//! proxy.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hasher};
@@ -9,11 +9,11 @@ use std::time::Instant;
 
 use crate::namespace::say;
 
-/// Why there is no API server to test against.
+/// Why there is no program to test against.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CannotBuild(pub String);
 
-/// The program, built now if it was not: that takes some minutes.
+/// The API server with its etcd, built now if it was not: that takes some minutes.
 ///
 /// # Errors
 /// Where Go is not installed; tests are skipped with that reason.
@@ -21,16 +21,32 @@ pub struct CannotBuild(pub String);
 /// # Panics
 /// When Go is there and cannot build it.
 pub fn build() -> Result<PathBuf, CannotBuild> {
+    program("controlplane", "kube-apiserver and etcd")
+}
+
+/// Istio's control plane, likewise.
+///
+/// # Errors
+/// Where Go is not installed.
+///
+/// # Panics
+/// When Go is there and cannot build it.
+pub fn build_istiod() -> Result<PathBuf, CannotBuild> {
+    program("istiod", "istiod")
+}
+
+/// The program whose module is in the folder of this name.
+fn program(name: &str, what: &str) -> Result<PathBuf, CannotBuild> {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let sources = project.join("controlplane");
+    let sources = project.join(name);
     let mut hasher = DefaultHasher::new();
     for name in ["go.mod", "go.sum", "main.go"] {
         hasher.write(&fs::read(sources.join(name)).expect("a source file"));
     }
     let target = std::env::var_os("CARGO_TARGET_DIR");
     let target = target.map_or_else(|| project.join("../target"), PathBuf::from);
-    let folder = target.join(format!("controlplane/{:016x}", hasher.finish()));
-    let built = folder.join("controlplane");
+    let folder = target.join(format!("{name}/{:016x}", hasher.finish()));
+    let built = folder.join(name);
     if built.exists() {
         return Ok(built);
     }
@@ -45,7 +61,9 @@ pub fn build() -> Result<PathBuf, CannotBuild> {
     if built.exists() {
         return Ok(built);
     }
-    say("== building kube-apiserver and etcd for the tests, once; this takes about six minutes");
+    say(&format!(
+        "== building {what} for the tests, once; this takes about six minutes"
+    ));
     let begun = Instant::now();
     let unfinished = folder.join("unfinished");
     let output = Command::new("go")
@@ -59,7 +77,7 @@ pub fn build() -> Result<PathBuf, CannotBuild> {
     assert!(output.status.success(), "go build failed: {complained}");
     fs::rename(&unfinished, &built).expect("renamed");
     say(&format!(
-        "== built kube-apiserver and etcd in {} s",
+        "== built {what} in {} s",
         begun.elapsed().as_secs()
     ));
     Ok(built)

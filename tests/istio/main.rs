@@ -1,0 +1,4 @@
+//! Stories with a real istiod against real API servers. They take long and much memory, so only `make test-istio` runs them.
+
+mod routes;
+mod traffic;
