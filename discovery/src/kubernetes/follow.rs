@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 
 pub use self::backoff::Backoff;
 pub(super) use self::memory::hash_of;
-pub use self::memory::{Counts, Memory, Weight};
+pub use self::memory::{Counts, Memory, SharedMemory, Weight};
 pub use self::target::Target;
 use super::api::{Api, Fault};
 use super::identity::{Identity, Known};
@@ -92,8 +92,9 @@ pub struct Follow<T, F, K> {
     pub streaming: Arc<AtomicBool>,
     /// Which cluster the server was found to be.
     pub identity: Identity,
-    /// What was known before: the first list is compared with it as every later one is with the one before.
-    pub before: Memory,
+    /// What is known, and at first what was known before: the first list is compared with it as every later one is with the
+    /// one before.
+    pub memory: SharedMemory,
     /// Who is told.
     pub out: mpsc::Sender<(K, Event<F>)>,
 }
@@ -121,18 +122,15 @@ where
     /// Lists and watches until nobody listens.
     pub async fn run(mut self) {
         let mut backoff = Backoff::default();
-        let mut memory = std::mem::take(&mut self.before);
         let mut from: Option<String> = None;
         loop {
             let end = match from.take() {
-                None => self.relist(&mut memory, &mut from).await,
+                None => self.relist(&mut from).await,
                 Some(version) => {
                     let begun = Instant::now();
                     from = Some(version.clone());
                     let mut heard = false;
-                    let end = self
-                        .watch(&version, &mut memory, &mut from, &mut heard)
-                        .await;
+                    let end = self.watch(&version, &mut from, &mut heard).await;
                     let short = !heard && begun.elapsed() < TOO_SHORT;
                     if heard {
                         backoff.reset();
@@ -192,13 +190,13 @@ where
     }
 
     /// All objects anew. Sets the version from which to watch.
-    async fn relist(&mut self, memory: &mut Memory, from: &mut Option<String>) -> End {
+    async fn relist(&mut self, from: &mut Option<String>) -> End {
         let mut list = match self.list().await {
             Ok(list) => list,
             Err(fault) => return End::Broken(fault, true),
         };
         let mut fresh = Memory::of(&list.items, self.weigh, &list.version);
-        if memory.loses_too_much(&fresh) {
+        if self.memory.loses_too_much(&fresh) {
             match self.identity.compare(&self.api).await {
                 Ok(Known::Same | Known::Unknown) => {}
                 Ok(Known::Another) => return End::Stranger,
@@ -210,7 +208,7 @@ where
                 Err(fault) => return End::Broken(fault, true),
             };
             let fresh_again = Memory::of(&second.items, self.weigh, &second.version);
-            if !fresh_again.same_names(&fresh) && memory.loses_too_much(&fresh_again) {
+            if !fresh_again.same_names(&fresh) && self.memory.loses_too_much(&fresh_again) {
                 return End::Broken(
                     Fault::Nonsense("two lists, 5 s apart, take away much and do not say the same"),
                     true,
@@ -218,23 +216,18 @@ where
             }
             (list, fresh) = (second, fresh_again);
         }
-        *memory = fresh;
+        let counts = fresh.counts();
+        self.memory.replace(fresh);
         *from = Some(list.version);
         let facts = list.items.into_iter().map(|(_, fact)| fact).collect();
-        match self.tell(Event::Reset(facts, memory.counts())).await {
+        match self.tell(Event::Reset(facts, counts)).await {
             Ok(()) => End::Over,
             Err(Closed) => End::Closed,
         }
     }
 
     /// One watch, from a version to its end.
-    async fn watch(
-        &self,
-        version: &str,
-        memory: &mut Memory,
-        from: &mut Option<String>,
-        heard: &mut bool,
-    ) -> End {
+    async fn watch(&self, version: &str, from: &mut Option<String>, heard: &mut bool) -> End {
         let path = self.target.watch_path(version, WATCH);
         let mut lines = match self.api.lines(&path, self.target.events(), LINE).await {
             Ok(lines) => lines,
@@ -255,16 +248,15 @@ where
                     let name = Name::of(&object);
                     *from = object.meta().resource_version.clone();
                     let fact = (self.convert)(object);
-                    memory.insert(&name, (self.weigh)(&fact));
-                    Event::Apply(fact, memory.counts())
+                    let counts = self.memory.insert(&name, (self.weigh)(&fact));
+                    Event::Apply(fact, counts)
                 }
                 Ok(WatchEvent::Deleted(object)) => {
                     let name = Name::of(&object);
                     *from = object.meta().resource_version.clone();
-                    if memory.remove(&name) {
-                        Event::Delete(name, memory.counts())
-                    } else {
-                        Event::Alive
+                    match self.memory.remove(&name) {
+                        Some(counts) => Event::Delete(name, counts),
+                        None => Event::Alive,
                     }
                 }
                 Ok(WatchEvent::Bookmark(bookmark)) => {
@@ -282,7 +274,7 @@ where
                 return End::Broken(Fault::Nonsense("an object without a version"), true);
             }
             if let Some(version) = from {
-                memory.at(version);
+                self.memory.at(version);
             }
             *heard = true;
             if self.tell(event).await.is_err() {

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::api::{Api, Fault};
-use super::follow::{Ceiling, Event, Follow, Memory, Name, Target, Weight};
+use super::follow::{Ceiling, Event, Follow, Memory, Name, SharedMemory, Target, Weight};
 use super::identity::Identity;
 use super::owners::{Raw, RemoteSecret, SecretName};
 
@@ -55,13 +55,13 @@ pub(super) fn follow(
             ceiling: CEILING,
             streaming: streaming.clone(),
             identity: identity.clone(),
-            before: Memory::before(of_namespace.map(|name| {
+            memory: SharedMemory::new(Memory::before(of_namespace.map(|name| {
                 let name = Name {
                     namespace: name.namespace.to_string(),
                     name: name.name.to_string(),
                 };
                 (name, WEIGHT)
-            })),
+            }))),
             out: out.clone(),
         };
         tasks.spawn(follow.run());

@@ -17,7 +17,9 @@ use tokio::time::sleep;
 
 use super::api::{Api, Fault};
 use super::facts::{Fact, Kind, Unreadable};
-use super::follow::{Backoff, Ceiling, Event, Follow, Memory, Target, Weight, hash_of};
+use super::follow::{
+    Backoff, Ceiling, Event, Follow, Memory, SharedMemory, Target, Weight, hash_of,
+};
 use super::identity::{Identity, Known};
 use super::istio::{self, Found};
 use super::meaning::Wants;
@@ -60,7 +62,7 @@ pub struct Session {
     streaming: Arc<AtomicBool>,
     identity: Identity,
     tasks: JoinSet<()>,
-    kinds: BTreeMap<Kind, (String, AbortHandle)>,
+    kinds: BTreeMap<Kind, Followed>,
     told_of_kinds: mpsc::Receiver<(Kind, Event<Read>)>,
     told: mpsc::Receiver<Told>,
     out: mpsc::Sender<(Kind, Event<Read>)>,
@@ -68,6 +70,13 @@ pub struct Session {
     missing: BTreeMap<Kind, u32>,
     /// What was known of each kind before this session.
     before: BTreeMap<Kind, Memory>,
+}
+
+/// A kind that is read.
+struct Followed {
+    path: String,
+    task: AbortHandle,
+    memory: SharedMemory,
 }
 
 impl Session {
@@ -117,6 +126,17 @@ impl Session {
     /// The kinds that are read.
     pub fn kinds(&self) -> impl Iterator<Item = Kind> {
         self.kinds.keys().copied()
+    }
+
+    /// What is known of each kind, as far as the next session has to know: that one may take it away only as carefully as this
+    /// one.
+    #[must_use]
+    pub fn memories(&self) -> BTreeMap<Kind, Memory> {
+        let kinds = self.kinds.iter();
+        let known = kinds.map(|(kind, followed)| (*kind, followed.memory.copy()));
+        known
+            .filter(|(_, memory)| memory.counts().objects > 0)
+            .collect()
     }
 
     /// The connection.
@@ -176,8 +196,8 @@ impl Session {
     }
 
     fn stop(&mut self, kind: Kind) -> Option<Kind> {
-        let (_, task) = self.kinds.remove(&kind)?;
-        task.abort();
+        let followed = self.kinds.remove(&kind)?;
+        followed.task.abort();
         Some(kind)
     }
 
@@ -238,13 +258,13 @@ impl Session {
         Follow<T, Read, Kind>: Sized,
         T: Resource,
     {
-        if self
-            .kinds
-            .get(&kind)
-            .is_some_and(|(known, _)| known == path)
-        {
+        let followed = self.kinds.get(&kind);
+        if followed.is_some_and(|followed| followed.path == path) {
             return;
         }
+        let known = followed.map(|followed| followed.memory.copy());
+        let before = self.before.remove(&kind).or(known);
+        let memory = SharedMemory::new(before.unwrap_or_default());
         self.stop(kind);
         let follow = Follow {
             api: self.api.clone(),
@@ -259,11 +279,13 @@ impl Session {
             ceiling: self.scope.ceiling,
             streaming: self.streaming.clone(),
             identity: self.identity.clone(),
-            before: self.before.remove(&kind).unwrap_or_default(),
+            memory: memory.clone(),
             out: self.out.clone(),
         };
         let task = self.tasks.spawn(follow.run());
-        self.kinds.insert(kind, (path.to_owned(), task));
+        let path = path.to_owned();
+        let followed = Followed { path, task, memory };
+        self.kinds.insert(kind, followed);
     }
 }
 

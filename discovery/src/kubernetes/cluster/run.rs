@@ -13,7 +13,7 @@ use super::{Command, Connect, Ear, Message};
 use crate::kubernetes::api::Fault;
 use crate::kubernetes::client::Home;
 use crate::kubernetes::facts::{Change, Kind};
-use crate::kubernetes::follow::{Ceiling, Event};
+use crate::kubernetes::follow::{Ceiling, Event, Memory};
 use crate::kubernetes::identity::{Identity, Known};
 use crate::kubernetes::kubeconfig::Access;
 use crate::kubernetes::meaning::Wants;
@@ -45,6 +45,8 @@ pub(super) struct Task {
     pub(super) loaded: Option<Loaded>,
     wants: Wants,
     pub(super) force: Option<Link>,
+    /// What was known when nothing came to be in force any more.
+    before: BTreeMap<Kind, Memory>,
     pub(super) candidate: Option<Candidate>,
     trial: Option<Trial>,
     /// The newest way to the cluster that could be used, in force or not, and which cluster it was found to be.
@@ -94,6 +96,7 @@ impl Task {
                 whole_nodes: false,
             },
             force: None,
+            before: BTreeMap::new(),
             candidate: None,
             trial: None,
             newest: None,
@@ -296,8 +299,12 @@ impl Task {
                 bytes: self.ceilings.list_bytes,
             },
         };
-        let before = self.loaded.as_ref().map(|loaded| loaded.before.clone());
-        let before = before.unwrap_or_default();
+        // Whatever it lists first takes away what is known no sooner than a later list would.
+        let before = match (&self.force, &self.loaded) {
+            (Some(force), _) => force.session.memories(),
+            (None, Some(loaded)) => loaded.before.clone(),
+            (None, None) => self.before.clone(),
+        };
         self.candidate = Some(Candidate {
             link: Link {
                 session: Session::start(api, scope, self.identity.clone(), before),
@@ -496,7 +503,9 @@ impl Task {
         if spare {
             self.pending = Some(format!("the newer kubeconfig is not used: {why}"));
         } else {
-            self.force = None;
+            if let Some(force) = self.force.take() {
+                self.before = force.session.memories();
+            }
             self.trial = None;
             let at = self.frozen.as_ref().map_or_else(now, |before| before.at);
             self.frozen = Some(ErrorStatus { message: why, at });

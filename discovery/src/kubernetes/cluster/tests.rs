@@ -153,6 +153,27 @@ async fn a_cluster_that_brings_too_much_is_frozen_and_comes_back() {
     rig.state(|status| status.state == State::Synced).await;
 }
 
+/// What was frozen is known all the same: the first list after it is no more believed than any other.
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_comes_back_empty_from_being_frozen_is_doubted() {
+    let fake = Fake::default();
+    fake.put(SLICES, slice("a", 2));
+    let ceilings = Ceilings {
+        endpoints: 5,
+        ..Ceilings::default()
+    };
+    let mut rig = rig(&[("https://eu", &fake)], ceilings);
+    rig.reach("https://eu");
+    rig.changes().await;
+    rig.state(|status| status.state == State::Synced).await;
+    fake.put(SLICES, slice("b", 4));
+    rig.state(|status| status.state == State::Frozen).await;
+    fake.put(SLICES, slice("b", 3));
+    let empty = json!({"metadata": {"resourceVersion": "1"}, "items": []});
+    fake.script(&format!("{SLICES}?limit"), Reply::Status(200, empty));
+    assert_eq!(rig.changes().await[1], "EndpointSlice=2", "the second list");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_list_that_is_too_large_freezes_too() {
     let fake = Fake::default();

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Name;
 
@@ -104,6 +105,53 @@ impl Memory {
                 group => group,
             })
             .collect()
+    }
+}
+
+/// The memory of a kind that is being followed; clones are the same one. Who follows it next begins with what it says then.
+#[derive(Clone, Debug, Default)]
+pub struct SharedMemory(Arc<Mutex<Memory>>);
+
+impl SharedMemory {
+    /// One that begins with this.
+    #[must_use]
+    pub fn new(memory: Memory) -> Self {
+        Self(Arc::new(Mutex::new(memory)))
+    }
+
+    /// What it says now.
+    #[must_use]
+    pub fn copy(&self) -> Memory {
+        self.held().clone()
+    }
+
+    pub(super) fn replace(&self, memory: Memory) {
+        *self.held() = memory;
+    }
+
+    pub(super) fn loses_too_much(&self, fresh: &Memory) -> bool {
+        self.held().loses_too_much(fresh)
+    }
+
+    /// Gives how much there is then.
+    pub(super) fn insert(&self, name: &Name, weight: Weight) -> Counts {
+        let mut memory = self.held();
+        memory.insert(name, weight);
+        memory.counts()
+    }
+
+    /// Gives how much there is then; `None`: it was not known.
+    pub(super) fn remove(&self, name: &Name) -> Option<Counts> {
+        let mut memory = self.held();
+        memory.remove(name).then(|| memory.counts())
+    }
+
+    pub(super) fn at(&self, version: &str) {
+        self.held().at(version);
+    }
+
+    fn held(&self) -> MutexGuard<'_, Memory> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -43,7 +43,7 @@ fn rig_of(fake: &Fake, api: Api, identity: Identity) -> Rig {
         },
         streaming: streaming.clone(),
         identity,
-        before: Memory::default(),
+        memory: SharedMemory::default(),
         out,
     };
     Rig {

@@ -282,6 +282,46 @@ async fn pods_of_other_networks_are_read_only_where_a_subset_needs_them() {
     ));
 }
 
+/// The new kubeconfig leads to a server that was started anew and has not read its data back yet.
+#[tokio::test(start_paused = true)]
+async fn a_rotation_to_a_server_that_lists_nothing_at_first_takes_nothing_away() {
+    let fake = own();
+    let mut rig = Rig::start(fake.clone()).await;
+    let (old, new) = (
+        cluster("network3", "10.3.0.1"),
+        cluster("network3", "10.3.0.1"),
+    );
+    for (name, server) in [("https://old", &old), ("https://new", &new)] {
+        server.put(SERVICES, gateway_of("network3", "203.0.113.3"));
+        rig.server(name, server);
+    }
+    fake.put(SECRETS, secret("s", &[("eu", "https://old", "t")]));
+    rig.endpoints(&["10.1.0.1", "10.3.0.1"]).await;
+    let mut snapshots = rig.source.snapshots.clone();
+    let losses = tokio::spawn(async move {
+        let mut losses = Vec::new();
+        while snapshots.changed().await.is_ok() {
+            let known = endpoints(&snapshots.borrow_and_update());
+            if !known.contains(&"10.3.0.1".to_owned()) {
+                losses.push(known);
+            }
+        }
+        losses
+    });
+    let empty = json!({"metadata": {"resourceVersion": "1"}, "items": []});
+    for list in [SERVICES, SLICES] {
+        new.script(&format!("{list}?limit"), Reply::Status(200, empty.clone()));
+    }
+    fake.put(SECRETS, secret("s", &[("eu", "https://new", "t")]));
+    let eu = ClusterId::from("eu");
+    rig.status(|status| status.clusters[&eu].generation == 2)
+        .await;
+    new.put(SLICES, slice("hello-2", "10.3.0.2"));
+    rig.endpoints(&["10.1.0.1", "10.3.0.1", "10.3.0.2"]).await;
+    drop(rig);
+    assert_eq!(losses.await.expect("it ends"), Vec::<Vec<String>>::new());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_rotation_never_takes_an_endpoint_away() {
     let fake = own();
