@@ -1,19 +1,16 @@
-//! Host names of gateways: resolved again and again, the last good answer kept. It must not decide what a gateway is for.
+//! Host names of gateways: resolved again and again, the last good answer kept until there is another. It must not decide what
+//! a gateway is for, nor whether it is still there: probes find that out.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use model::{ClusterId, Gateway, Hostname, NetworkId, Part};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::Instant;
 
 /// Time between two rounds; load balancers' names have a TTL of 60 s at most places.
 const ROUND: Duration = Duration::from_secs(30);
-
-/// How long an answer is kept when there is no new one.
-const KEEP: Duration = Duration::from_secs(600);
 
 /// A gateway that is given by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,12 +29,22 @@ pub struct GatewayName {
 /// server that is silent holds up no other change.
 #[derive(Debug, Default)]
 pub(crate) struct Resolver {
-    known: HashMap<Hostname, (Vec<IpAddr>, Instant)>,
+    known: HashMap<Hostname, Vec<IpAddr>>,
+    /// What another life of this gateway knew, which holds for names that have not been answered in this one.
+    before: BTreeMap<Hostname, Vec<IpAddr>>,
     asking: HashMap<Hostname, AbortHandle>,
     answers: JoinSet<(Hostname, io::Result<Vec<IpAddr>>)>,
 }
 
 impl Resolver {
+    /// Begins with the answers of another life; they are asked for all the same.
+    pub(crate) fn with(before: BTreeMap<Hostname, Vec<IpAddr>>) -> Self {
+        Self {
+            before,
+            ..Self::default()
+        }
+    }
+
     /// Time until the next round: 30 s, 10 % more or less, so that gateways do not ask in step.
     pub(crate) fn pause() -> Duration {
         ROUND.mul_f64(0.9 + 0.2 * fastrand::f64())
@@ -46,8 +53,7 @@ impl Resolver {
     /// Asks for every name, all at once; those that are being asked for are not asked for twice. Needs a tokio runtime.
     pub(crate) fn ask_all<'a>(&mut self, names: impl IntoIterator<Item = &'a Hostname>) {
         let wanted: HashSet<&Hostname> = names.into_iter().collect();
-        self.known
-            .retain(|name, (_, at)| at.elapsed() < KEEP && wanted.contains(name));
+        self.known.retain(|name, _| wanted.contains(name));
         self.asking.retain(|_, question| !question.is_finished());
         for name in wanted {
             if !self.asking.contains_key(name) {
@@ -67,7 +73,8 @@ impl Resolver {
 
     /// The last good answer for a name; empty if there is none.
     pub(crate) fn addresses(&self, name: &Hostname) -> &[IpAddr] {
-        self.known.get(name).map_or(&[], |(addresses, _)| addresses)
+        let known = self.known.get(name).or_else(|| self.before.get(name));
+        known.map_or(&[], Vec::as_slice)
     }
 
     /// Waits for one answer; `false`: none is awaited. May be dropped half-way.
@@ -87,7 +94,7 @@ impl Resolver {
         match answer {
             Ok(ips) if ips.is_empty() => tracing::warn!(%name, "a gateway's name has no address"),
             Ok(ips) => {
-                self.known.insert(name, (ips, Instant::now()));
+                self.known.insert(name, ips);
             }
             Err(fault) => tracing::warn!(%name, %fault, "a gateway's name could not be resolved"),
         }
@@ -103,10 +110,11 @@ impl Resolver {
             clusters,
         } in names
         {
-            let Some((ips, _)) = self.known.get(name) else {
+            let ips = self.addresses(name);
+            if ips.is_empty() {
                 unresolved.push(name.to_string());
                 continue;
-            };
+            }
             let gateways = &mut part.networks.entry(network.clone()).or_default().gateways;
             for ip in ips {
                 let address = SocketAddr::new(*ip, *port);
@@ -172,23 +180,35 @@ mod tests {
         resolver.learn(name.name.clone(), Ok(ips));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_last_good_answer_is_kept_for_ten_minutes() {
+    #[tokio::test]
+    async fn the_last_good_answer_is_kept_until_there_is_another() {
         let names = [gateway("gw.example")];
         let mut resolver = Resolver::default();
         learn(&mut resolver, &names[0], &["203.0.113.7", "2001:db8::7"]);
         let both = ["203.0.113.7:15443", "[2001:db8::7]:15443"];
         assert_eq!(gateways(&resolver, &names), both);
-
         resolver.learn(names[0].name.clone(), Err(io::ErrorKind::TimedOut.into()));
         learn(&mut resolver, &names[0], &[]);
-        tokio::time::advance(KEEP - Duration::from_secs(1)).await;
         resolver.ask_all(hosts(&names));
         assert_eq!(gateways(&resolver, &names), both);
+        learn(&mut resolver, &names[0], &["203.0.113.8"]);
+        assert_eq!(gateways(&resolver, &names), ["203.0.113.8:15443"]);
+        resolver.ask_all([]);
+        assert!(gateways(&resolver, &names).is_empty(), "no longer wanted");
+    }
 
-        tokio::time::advance(Duration::from_secs(1)).await;
-        resolver.ask_all(hosts(&names));
-        assert!(gateways(&resolver, &names).is_empty());
+    #[tokio::test]
+    async fn answers_of_another_life_hold_until_there_are_new_ones() {
+        let names = [gateway("gw.example")];
+        let ip = "203.0.113.7".parse().expect("an address");
+        let mut resolver = Resolver::with([(names[0].name.clone(), vec![ip])].into());
+        assert_eq!(gateways(&resolver, &names), ["203.0.113.7:15443"]);
+        resolver.ask_new(hosts(&names));
+        assert_eq!(resolver.answers.len(), 1, "they are asked for at once");
+        resolver.learn(names[0].name.clone(), Err(io::ErrorKind::TimedOut.into()));
+        assert_eq!(gateways(&resolver, &names), ["203.0.113.7:15443"]);
+        learn(&mut resolver, &names[0], &["203.0.113.8"]);
+        assert_eq!(gateways(&resolver, &names), ["203.0.113.8:15443"]);
     }
 
     #[tokio::test]

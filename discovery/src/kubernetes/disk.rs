@@ -1,15 +1,18 @@
 //! What is known of each cluster, kept on disk for the next start: facts, never what they mean nor how a cluster is reached.
 //! It must not decide what of it is used, nor hold a credential.
 //!
-//! A folder with one file a cluster, and one of what our own API server said of ourselves. Each begins with its version and a
+//! A folder with one file a cluster, one of what our own API server said of ourselves, and one of the addresses that gateways'
+//! names had. Each begins with its version and a
 //! checksum (`envelope`), and takes the place of the one before in one step (`folder`).
 
 mod envelope;
 mod folder;
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use model::ClusterId;
+use model::{ClusterId, Hostname};
 use serde::{Deserialize, Serialize};
 
 pub use self::envelope::VERSION;
@@ -30,6 +33,12 @@ const FILES: usize = 1_000;
 
 /// Bytes of the file of ourselves: a Pod's labels and a few names.
 const MYSELF_BYTES: usize = 1 << 20;
+
+/// The file of the addresses that gateways' names had.
+const NAMES: &str = "names";
+
+/// Bytes of it: a load balancer's name and its addresses take a few hundred.
+const NAMES_BYTES: usize = 4 << 20;
 
 /// What was known of one cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,6 +70,9 @@ pub struct KeptMyself {
     pub answers: Answers,
 }
 
+/// The last addresses of names that had to be resolved: whoever cannot reach an API server may not reach a name server either.
+pub type KeptNames = BTreeMap<Hostname, Vec<IpAddr>>;
+
 /// Everything that was found in the folder.
 #[derive(Clone, Debug, Default)]
 pub struct Loaded {
@@ -68,6 +80,8 @@ pub struct Loaded {
     pub clusters: Vec<Kept>,
     /// Of ourselves.
     pub myself: Option<KeptMyself>,
+    /// Of names.
+    pub names: KeptNames,
     /// What is not used.
     pub ignored: Vec<Ignored>,
 }
@@ -139,10 +153,12 @@ impl Disk {
         self.folder.path()
     }
 
-    /// Reads all there is. What cannot be read, or holds more than a cluster may bring, is left out and named.
+    /// Reads all there is, and clears away what was never finished. What cannot be read, or holds more than a cluster may
+    /// bring, is left out and named.
     #[must_use]
     pub fn load(&self, ceilings: Ceilings) -> Loaded {
         let mut loaded = Loaded::default();
+        self.folder.tidy();
         let names = match self.folder.names() {
             Ok(names) => names,
             Err(fault) => {
@@ -157,6 +173,9 @@ impl Disk {
             let read = if name == MYSELF {
                 self.read(&name, MYSELF_BYTES)
                     .map(|myself| loaded.myself = Some(myself))
+            } else if name == NAMES {
+                self.read(&name, NAMES_BYTES)
+                    .map(|names| loaded.names = names)
             } else if name.starts_with(CLUSTER) {
                 self.cluster(&name, ceilings)
                     .map(|kept| loaded.clusters.push(kept))
@@ -187,6 +206,14 @@ impl Disk {
     /// What the file system refuses; what was there before is then still there.
     pub fn save_myself(&self, myself: &KeptMyself) -> Result<(), DiskError> {
         self.write(MYSELF, myself)
+    }
+
+    /// Writes the addresses of names.
+    ///
+    /// # Errors
+    /// What the file system refuses; what was there before is then still there.
+    pub fn save_names(&self, names: &KeptNames) -> Result<(), DiskError> {
+        self.write(NAMES, names)
     }
 
     /// Removes what is known of a cluster, if there is anything.

@@ -135,10 +135,10 @@ impl Hub {
             clusters: BTreeMap::new(),
             wanted: BTreeMap::new(),
             lives: 0,
-            resolver: Resolver::default(),
+            resolver: Resolver::with(from_disk.names.clone()),
             gather: Gather::default(),
             ready: Ready::new(Instant::now()),
-            keeper: Keeper::new(from_disk.disk.clone(), from_disk.ignored),
+            keeper: Keeper::new(from_disk.disk.clone(), from_disk.ignored, from_disk.names),
             unclaimed: BTreeSet::new(),
             doubts,
             saves,
@@ -165,6 +165,8 @@ impl Hub {
             }
             hub.apply(&id, start::changes(kept.facts));
         }
+        // Gateways that have a name are where they were, before any name server answers.
+        hub.take_answers();
         let ear = hub.new_ear(&own);
         let loaded_status = own_loaded.as_ref().map(Loaded::status).unwrap_or_default();
         hub.status.clusters.insert(own.clone(), loaded_status);
@@ -275,10 +277,15 @@ impl Hub {
     }
 
     fn take_answers(&mut self) {
+        let mut known = BTreeMap::new();
         for name in self.world.names_to_resolve() {
             let addresses = self.resolver.addresses(&name).to_vec();
+            if !addresses.is_empty() {
+                known.insert(name.clone(), addresses.clone());
+            }
             self.world.resolved(&name, addresses);
         }
+        self.keeper.know(known);
         self.gather.change(Instant::now());
     }
 

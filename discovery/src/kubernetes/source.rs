@@ -93,6 +93,7 @@ async fn load(settings: &Settings) -> (FromDisk, Option<KeptMyself>) {
     let from_disk = FromDisk {
         disk: Some(disk),
         clusters: loaded.clusters,
+        names: loaded.names,
         ignored: loaded.ignored,
     };
     (from_disk, loaded.myself)

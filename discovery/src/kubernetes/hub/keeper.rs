@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::kubernetes::disk::{Disk, DiskError, Ignored, Kept};
+use crate::kubernetes::disk::{Disk, DiskError, Ignored, Kept, KeptNames};
 use crate::kubernetes::status::{DiskStatus, now};
 
 /// Between two files of one cluster: what is lost by a gateway that is killed is no older.
@@ -28,6 +28,9 @@ pub(super) struct Keeper {
     changed: BTreeSet<ClusterId>,
     gone: BTreeSet<ClusterId>,
     written: BTreeMap<ClusterId, Instant>,
+    /// The addresses of gateways' names, and whether they are other than those on disk.
+    names: KeptNames,
+    names_changed: bool,
     rest_until: Instant,
     /// At most one, so that a removal cannot overtake a file.
     work: JoinSet<Done>,
@@ -38,14 +41,24 @@ pub(super) struct Keeper {
 
 #[derive(Debug)]
 struct Done {
-    /// Which cluster was written; `None`: one was removed.
-    cluster: Option<ClusterId>,
+    what: Work,
     result: Result<(), DiskError>,
     took: Duration,
 }
 
+#[derive(Debug)]
+enum Work {
+    /// A cluster was written.
+    Cluster(ClusterId),
+    /// The addresses of names were.
+    Names,
+    /// A cluster was removed.
+    Removal,
+}
+
 impl Keeper {
-    pub(super) fn new(disk: Option<Disk>, ignored: Vec<Ignored>) -> Self {
+    /// `names`: as they are on disk.
+    pub(super) fn new(disk: Option<Disk>, ignored: Vec<Ignored>, names: KeptNames) -> Self {
         let status = disk.as_ref().map(|disk| DiskStatus {
             folder: disk.path().display().to_string(),
             ignored,
@@ -56,6 +69,8 @@ impl Keeper {
             changed: BTreeSet::new(),
             gone: BTreeSet::new(),
             written: BTreeMap::new(),
+            names,
+            names_changed: false,
             rest_until: Instant::now(),
             work: JoinSet::new(),
             waiting: Vec::new(),
@@ -67,6 +82,14 @@ impl Keeper {
     pub(super) fn touch(&mut self, cluster: &ClusterId) {
         if self.disk.is_some() && !self.changed.contains(cluster) {
             self.changed.insert(cluster.clone());
+        }
+    }
+
+    /// These are the addresses of all names that have any.
+    pub(super) fn know(&mut self, names: KeptNames) {
+        if self.disk.is_some() && self.names != names {
+            self.names = names;
+            self.names_changed = true;
         }
     }
 
@@ -101,9 +124,22 @@ impl Keeper {
         if let Some(cluster) = self.gone.pop_first() {
             let disk = disk.clone();
             self.work.spawn_blocking(move || Done {
-                cluster: None,
+                what: Work::Removal,
                 result: disk.remove(&cluster),
                 took: Duration::ZERO,
+            });
+            return None;
+        }
+        if self.names_changed {
+            self.names_changed = false;
+            let (disk, names) = (disk.clone(), self.names.clone());
+            self.work.spawn_blocking(move || {
+                let begun = std::time::Instant::now();
+                Done {
+                    what: Work::Names,
+                    result: disk.save_names(&names),
+                    took: begun.elapsed(),
+                }
             });
             return None;
         }
@@ -136,7 +172,7 @@ impl Keeper {
             Done {
                 result: disk.save(&kept),
                 took: begun.elapsed(),
-                cluster: Some(kept.cluster),
+                what: Work::Cluster(kept.cluster),
             }
         });
     }
@@ -151,7 +187,7 @@ impl Keeper {
             match done.result {
                 Ok(()) => {
                     status.last_error = None;
-                    if done.cluster.is_some() {
+                    if matches!(done.what, Work::Cluster(_)) {
                         status.written_at = Some(now());
                     }
                 }
@@ -163,7 +199,14 @@ impl Keeper {
                     status.last_error = Some(message);
                     // Who waits would wait for ever.
                     self.waiting.clear();
-                    self.changed.extend(done.cluster);
+                    self.rest_until = Instant::now() + PAUSE;
+                    match done.what {
+                        Work::Cluster(cluster) => {
+                            self.changed.insert(cluster);
+                        }
+                        Work::Names => self.names_changed = true,
+                        Work::Removal => {}
+                    }
                 }
             }
         }
@@ -201,7 +244,7 @@ mod tests {
     async fn what_has_changed_is_written_in_turn_with_pauses_and_the_rest_seldom() {
         let place = tempfile::tempdir().expect("a folder");
         let disk = Disk::new(place.path().to_owned());
-        let mut keeper = Keeper::new(Some(disk), Vec::new());
+        let mut keeper = Keeper::new(Some(disk), Vec::new(), KeptNames::new());
         let read = [("eu".into(), true), ("us".into(), false)];
         for cluster in ["eu", "us", "never-read"] {
             keeper.touch(&cluster.into());
@@ -241,7 +284,7 @@ mod tests {
         let place = tempfile::tempdir().expect("a folder");
         let path = place.path().join("it");
         std::fs::write(&path, "no folder").expect("written");
-        let mut keeper = Keeper::new(Some(Disk::new(path.clone())), Vec::new());
+        let mut keeper = Keeper::new(Some(Disk::new(path.clone())), Vec::new(), KeptNames::new());
         let read = [("eu".into(), true)];
         keeper.touch(&"eu".into());
         assert!(step(&mut keeper, &read).await.is_some());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use model::ClusterId;
 
-use crate::kubernetes::disk::{Disk, Ignored, Kept};
+use crate::kubernetes::disk::{Disk, Ignored, Kept, KeptNames};
 use crate::kubernetes::facts::{Change, Fact, Kind};
 use crate::kubernetes::identity::Identity;
 use crate::kubernetes::owners::SecretName;
@@ -17,6 +17,8 @@ pub(in crate::kubernetes) struct FromDisk {
     pub(in crate::kubernetes) disk: Option<Disk>,
     /// What was known of clusters.
     pub(in crate::kubernetes) clusters: Vec<Kept>,
+    /// The last addresses of gateways' names.
+    pub(in crate::kubernetes) names: KeptNames,
     /// What is not used.
     pub(in crate::kubernetes) ignored: Vec<Ignored>,
 }

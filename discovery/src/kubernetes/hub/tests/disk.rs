@@ -1,6 +1,10 @@
 //! A gateway that starts anew: what it knew is on disk, and holds until each API server has been read.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use super::*;
+use crate::kubernetes::disk::Disk;
+use crate::kubernetes::settings::Ceilings;
 use crate::kubernetes::status::DiskStatus;
 use crate::kubernetes::testing::Asked;
 
@@ -60,6 +64,17 @@ fn watch_for_losses(rig: &Rig) -> tokio::task::JoinHandle<Vec<String>> {
     })
 }
 
+/// Waits until eu's network is entered at this address.
+async fn gateway_at(rig: &mut Rig, ip: IpAddr) {
+    let snapshots = &mut rig.source.snapshots;
+    let arrived = snapshots.wait_for(|snapshot| {
+        let network = snapshot.networks.get(&NetworkId::from("network3"));
+        let mut gateways = network.into_iter().flat_map(|network| &network.gateways);
+        gateways.any(|gateway| gateway.address.ip() == ip)
+    });
+    drop(arrived.await.expect("it lives"));
+}
+
 fn disk_of(rig: &Rig) -> DiskStatus {
     let status = rig.source.status.borrow();
     status.disk.clone().expect("it keeps what it knows")
@@ -103,6 +118,51 @@ async fn no_credential_is_on_disk() {
         files += 1;
     }
     assert_eq!(files, 3, "two clusters and ourselves");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_has_a_name_is_where_it_was_while_no_name_server_answers() {
+    let before = Before::new().await;
+    let named = |name: &str| {
+        let mut service = gateway_of("network3", "");
+        service["status"]["loadBalancer"]["ingress"] = json!([{"hostname": name}]);
+        service
+    };
+    // From the hosts file: each answer goes to disk.
+    before.eu.put(SERVICES, named("localhost"));
+    let mut rig = before.start().await;
+    gateway_at(&mut rig, Ipv4Addr::LOCALHOST.into()).await;
+    rig.source.save().await;
+    drop(rig);
+    let disk = Disk::new(before.place.path().join("below"));
+    let names = disk.load(Ceilings::default()).names;
+    let localhost = Hostname::parse("localhost").expect("a name");
+    assert!(
+        names[&localhost].contains(&Ipv4Addr::LOCALHOST.into()),
+        "{names:?}"
+    );
+
+    // A name that nobody can resolve (RFC 6761 section 6.4).
+    before.eu.put(SERVICES, named("gateway.invalid"));
+    let mut rig = before.start().await;
+    rig.state("eu", State::Synced).await;
+    rig.source.save().await;
+    drop(rig);
+    let address = IpAddr::from([203, 0, 113, 9]);
+    let name = Hostname::parse("gateway.invalid").expect("a name");
+    disk.save_names(&[(name.clone(), vec![address])].into())
+        .expect("written");
+    before.set_down(true);
+    let mut rig = before.start().await;
+    rig.status(|status| status.ready).await;
+    gateway_at(&mut rig, address).await;
+    rig.source.save().await;
+    let names = disk.load(Ceilings::default()).names;
+    assert_eq!(
+        names.get(&name),
+        Some(&vec![address]),
+        "for the next one too"
+    );
 }
 
 #[tokio::test(start_paused = true)]
