@@ -100,6 +100,11 @@ impl<T: Keyed + Clone> Chunked<T> {
                 continue;
             };
             let items = edit(chunk, gone, put);
+            if (1..=CHUNK).contains(&items.len()) {
+                // Moved, where pieces would be copied.
+                chunks.push(items.into());
+                continue;
+            }
             // Pieces of equal length, so that none is at its limit again at once.
             let pieces = items.len().div_ceil(CHUNK).max(1);
             let length = items.len().div_ceil(pieces).max(1);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use model::NetworkId;
 
+use super::filter::Filter;
 use super::pool::Pool;
 use super::touched::Touch;
 use super::traits::{Traits, traits};
@@ -34,8 +35,15 @@ pub(super) struct ClusterFacts {
 pub(super) struct Named {
     /// The Service; `None`: only slices that name it.
     pub(super) service: Option<ServiceFact>,
-    /// Their endpoints are sorted by address.
-    pub(super) slices: BTreeMap<Arc<str>, SliceFact>,
+    pub(super) slices: BTreeMap<Arc<str>, Slice>,
+}
+
+/// A slice that names a Service.
+#[derive(Debug)]
+pub(super) struct Slice {
+    /// Its endpoints are sorted by address.
+    pub(super) fact: SliceFact,
+    pub(super) filter: Filter,
 }
 
 impl ClusterFacts {
@@ -214,7 +222,7 @@ impl ClusterFacts {
             name: service,
         };
         let slices = &mut self.services.entry(service.clone()).or_default().slices;
-        let before = slices.get(&key.name);
+        let before = slices.get(&key.name).map(|before| &before.fact);
         for (at, endpoint) in fact.endpoints.iter_mut().enumerate() {
             // Most endpoints of a slice stay where they are, and their strings are shared already.
             let known = before.and_then(|before| before.endpoints.get(at));
@@ -230,7 +238,8 @@ impl ClusterFacts {
         }
         fact.endpoints.shrink_to_fit();
         touch.endpoints(&service, &differing(before, Some(&fact)));
-        slices.insert(key.name, fact);
+        let filter = Filter::of(&fact.endpoints);
+        slices.insert(key.name, Slice { fact, filter });
     }
 
     fn delete_slice(&mut self, key: &Key, touch: &mut Touch) {
@@ -244,7 +253,7 @@ impl ClusterFacts {
         let Some(named) = self.services.get_mut(&service) else {
             return;
         };
-        let gone = named.slices.remove(&key.name);
+        let gone = named.slices.remove(&key.name).map(|gone| gone.fact);
         touch.endpoints(&service, &differing(gone.as_ref(), None));
         if named.slices.is_empty() && named.service.is_none() {
             self.services.remove(&service);
@@ -370,7 +379,8 @@ impl ClusterFacts {
             return;
         }
         let touch_one = |(key, named): (&Key, &Named)| {
-            let endpoints = named.slices.values().flat_map(|slice| &slice.endpoints);
+            let slices = named.slices.values();
+            let endpoints = slices.flat_map(|slice| &slice.fact.endpoints);
             let addresses: Vec<IpAddr> = endpoints
                 .filter(|endpoint| test(endpoint))
                 .map(|endpoint| endpoint.address)

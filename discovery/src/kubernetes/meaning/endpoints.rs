@@ -7,7 +7,7 @@ use model::{
     ClusterId, Endpoint, Health, Keyed, Labels, Locality, NetworkId, Origin, TlsMode, Workload,
 };
 
-use super::cluster::ClusterFacts;
+use super::cluster::{ClusterFacts, Slice};
 use super::policy::HOSTNAME;
 use super::pool::Pool;
 use super::touched::Which;
@@ -122,7 +122,14 @@ impl<'a> View<'a> {
             return Vec::new();
         }
         let mut found = Vec::new();
-        for slice in named.slices.values() {
+        for Slice {
+            fact: slice,
+            filter,
+        } in named.slices.values()
+        {
+            if !which.may_be_in(filter) {
+                continue;
+            }
             // With both families each Pod stands in two slices; it is one endpoint.
             if slice.ports.is_empty() || service.family.is_some_and(|one| slice.family != Some(one))
             {

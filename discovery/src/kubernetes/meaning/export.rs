@@ -31,7 +31,8 @@ fn add_cluster(facts: &mut Vec<Fact>, known: &ClusterFacts) {
     facts.extend(known.pods().map(|(key, traits)| pod(key, traits)));
     for (_, Named { service, slices }) in known.services() {
         facts.extend(service.clone().map(Fact::Service));
-        facts.extend(slices.values().cloned().map(Fact::Slice));
+        let slices = slices.values();
+        facts.extend(slices.map(|slice| Fact::Slice(slice.fact.clone())));
     }
 }
 

@@ -1,6 +1,7 @@
 //! A service's list of endpoints with some of them derived again. It must not know what they mean.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use model::{Chunked, ClusterId, Endpoint, Keyed};
 
@@ -42,15 +43,12 @@ fn may_hold(chunk: &[Endpoint], touched: &BTreeMap<ClusterId, Which>) -> bool {
     let (Some(first), Some(last)) = (chunk.first(), chunk.last()) else {
         return false;
     };
-    let place = |endpoint: &'_ Endpoint| {
-        let origin = &endpoint.origin;
-        (
-            origin.network.clone(),
-            origin.locality.clone(),
-            origin.cluster.clone(),
-        )
-    };
-    if place(first) != place(last) {
+    // Origins are pooled, so most chunks show by one pointer that they lie in one place.
+    let (one, other) = (&*first.origin, &*last.origin);
+    let is_one_place = Arc::ptr_eq(&first.origin, &last.origin)
+        || (&one.network, &one.locality, &one.cluster)
+            == (&other.network, &other.locality, &other.cluster);
+    if !is_one_place {
         return true;
     }
     let which = touched.get(&first.origin.cluster);

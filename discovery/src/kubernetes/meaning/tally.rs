@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use model::{ClusterId, Endpoint, NetworkId, Service};
 
+/// A service's endpoints.
+type Chunks<'a> = &'a [Arc<[Endpoint]>];
+
 /// The counts.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -27,7 +30,7 @@ impl Tally {
 
     /// Counts what is new in a service, and no longer what is gone from it; chunks that both versions share need no look.
     pub(super) fn replace(&mut self, before: Option<&Service>, after: Option<&Service>) {
-        let (before, after) = (chunks(before), chunks(after));
+        let (before, after) = differing(chunks(before), chunks(after));
         for chunk in unshared(after, before) {
             for (group, count) in grouped(chunk) {
                 *self.groups.entry(group).or_default() += count;
@@ -46,15 +49,27 @@ impl Tally {
     }
 }
 
-fn chunks(service: Option<&Service>) -> &[Arc<[Endpoint]>] {
+fn chunks(service: Option<&Service>) -> Chunks<'_> {
     service.map_or(&[], |service| service.endpoints.chunks())
 }
 
+/// Two lists without the chunks that both begin with, and those that both end with: mostly one chunk is left of each.
+fn differing<'a>(mut one: Chunks<'a>, mut other: Chunks<'a>) -> (Chunks<'a>, Chunks<'a>) {
+    while let ([first, one_rest @ ..], [same, other_rest @ ..]) = (one, other)
+        && Arc::ptr_eq(first, same)
+    {
+        (one, other) = (one_rest, other_rest);
+    }
+    while let ([one_rest @ .., last], [other_rest @ .., same]) = (one, other)
+        && Arc::ptr_eq(last, same)
+    {
+        (one, other) = (one_rest, other_rest);
+    }
+    (one, other)
+}
+
 /// The chunks of one list that the other does not have.
-fn unshared<'a>(
-    one: &'a [Arc<[Endpoint]>],
-    other: &'a [Arc<[Endpoint]>],
-) -> impl Iterator<Item = &'a Arc<[Endpoint]>> {
+fn unshared<'a>(one: Chunks<'a>, other: Chunks<'a>) -> impl Iterator<Item = &'a Arc<[Endpoint]>> {
     let known: HashSet<*const Endpoint> = other.iter().map(|chunk| chunk.as_ptr()).collect();
     one.iter()
         .filter(move |chunk| !known.contains(&chunk.as_ptr()))

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use model::{ClusterId, Hostname};
 
+use super::filter::Filter;
 use super::hosts::host_of;
 use crate::kubernetes::facts::{Key, SliceEndpoint};
 
@@ -70,8 +71,17 @@ impl Which {
         }
     }
 
-    /// Those of a slice's endpoints, which are sorted by address. A service of 50,000 has 500 slices, and one change must not
-    /// cost a look at every endpoint of them.
+    /// Whether any of these may be in the slice with this filter.
+    pub(super) fn may_be_in(&self, filter: &Filter) -> bool {
+        match self {
+            Self::Some(addresses) if addresses.len() <= FEW => {
+                addresses.iter().any(|address| filter.may_have(*address))
+            }
+            _ => true,
+        }
+    }
+
+    /// Those of a slice's endpoints, which are sorted by address.
     pub(super) fn among<'a>(&self, endpoints: &'a [SliceEndpoint]) -> Vec<&'a SliceEndpoint> {
         match self {
             Self::Some(addresses) if addresses.len() <= FEW => {
