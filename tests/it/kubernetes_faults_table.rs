@@ -35,13 +35,13 @@ const TABLE: [(&str, Fault, &str, &str); 12] = [
 /// The same, with a list that is of an older version and lacks one of two services.
 const OLDER: &str = "older";
 
-fn address(number: usize, third: u8, port: u16) -> SocketAddr {
+pub(crate) fn address(number: usize, third: u8, port: u16) -> SocketAddr {
     let number = u8::try_from(number).expect("a few");
     SocketAddr::new(Ipv4Addr::new(10, number, third, 1).into(), port)
 }
 
 /// What a cluster holds: its network with a gateway, `hello-ID`, and another service, so that a list can lack one.
-fn objects(id: &str, number: usize) -> String {
+pub(crate) fn objects(id: &str, number: usize) -> String {
     let slice = |service: &str, fourth: u8| {
         format!(
             "---
@@ -131,7 +131,7 @@ source: {{kubernetes: {{kubeconfig: '{}', snapshot: ''}}}}}}",
             kubeconfig.display()
         );
         std::fs::write(&file, text).expect("written");
-        let config = config::load(Some(&file), &[]).expect("a good configuration");
+        let (config, _) = config::load(Some(&file), &[]).expect("a good configuration");
         let rig = Self {
             app: App::start(config).await.expect("the gateway starts"),
             own,
@@ -188,7 +188,7 @@ source: {{kubernetes: {{kubeconfig: '{}', snapshot: ''}}}}}}",
     }
 }
 
-const EXPOSE: &str = include_str!("../fixtures/expose.yaml");
+pub(crate) const EXPOSE: &str = include_str!("../fixtures/expose.yaml");
 
 /// Asks every cluster in turn, all the time; each has to be answered by its own.
 struct Rounds {

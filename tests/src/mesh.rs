@@ -53,7 +53,7 @@ impl Mesh {
         std::fs::write(&mesh, "services: []\n").expect("written");
         let file = folder.path().join("gateway.yaml");
         std::fs::write(&file, gateway_yaml(ip, "")).expect("written");
-        let mut config = config::load(Some(&file), &[]).expect("a good configuration");
+        let (mut config, _) = config::load(Some(&file), &[]).expect("a good configuration");
         config.workers = Some(1);
         change(&mut config);
         Self {

@@ -175,7 +175,7 @@ source: {source}
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("gateway.yaml");
         std::fs::write(&file, text).expect("written");
-        let config = config::load(Some(&file), &[]).expect("a good configuration");
+        let (config, _) = config::load(Some(&file), &[]).expect("a good configuration");
         App::start(config).await.expect("the gateway starts")
     }
 

@@ -111,12 +111,18 @@ pub fn main() -> ExitCode {
 }
 
 fn run(file: Option<PathBuf>, set: &[String]) -> anyhow::Result<ExitCode> {
-    let mut overrides = Override::variables(std::env::vars());
+    let mut overrides = Override::variables(std::env::vars_os());
     for argument in set {
         overrides.push(Override::argument(argument)?);
     }
-    let config = config::load(file.as_deref(), &overrides)?;
+    let (config, unknown) = config::load(file.as_deref(), &overrides)?;
     logging::start(&config.log);
+    for variable in unknown {
+        tracing::warn!(
+            variable,
+            "no setting has this name, so it does nothing; 'causeway config schema' lists all settings"
+        );
+    }
     // Where they are always given, memory grows in steps of 2 MiB: a gateway of ten megabytes would have thirty.
     if let Err(fault) = rustix::thread::disable_transparent_huge_pages(true) {
         tracing::debug!(%fault, "transparent huge pages stay on");
@@ -179,7 +185,7 @@ fn check(file: &PathBuf) -> anyhow::Result<ExitCode> {
         println!("{}: a good mesh file", file.display());
         return Ok(ExitCode::SUCCESS);
     }
-    let gateway = config::load(Some(file), &[])?;
+    let (gateway, _) = config::load(Some(file), &[])?;
     println!("{}: a good gateway file", file.display());
     if let Some(mesh) = gateway.source.file {
         discovery::file::load(&mesh)?;

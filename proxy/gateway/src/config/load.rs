@@ -32,11 +32,15 @@ pub enum ConfigError {
     },
 }
 
-/// Reads a configuration. Relative paths in the file are relative to its folder, those of overrides to the working folder.
+/// Reads a configuration; also gives the variables that name no setting, of which people should be warned. Relative paths in
+/// the file are relative to its folder, those of overrides to the working folder.
 ///
 /// # Errors
 /// What is wrong, and where.
-pub fn load(file: Option<&Path>, overrides: &[Override]) -> Result<Gateway, ConfigError> {
+pub fn load(
+    file: Option<&Path>,
+    overrides: &[Override],
+) -> Result<(Gateway, Vec<String>), ConfigError> {
     let Some(path) = file else {
         return finish(Gateway::default(), overrides, "(no file)", "");
     };
@@ -75,7 +79,8 @@ pub fn load(file: Option<&Path>, overrides: &[Override]) -> Result<Gateway, Conf
 /// # Errors
 /// What is wrong, and where.
 pub fn parse(file: &str, text: &str) -> Result<Gateway, ConfigError> {
-    finish(yaml::read(file, text)?, &[], file, text)
+    let (gateway, _) = finish(yaml::read(file, text)?, &[], file, text)?;
+    Ok(gateway)
 }
 
 fn finish(
@@ -83,8 +88,8 @@ fn finish(
     overrides: &[Override],
     file: &str,
     text: &str,
-) -> Result<Gateway, ConfigError> {
-    let gateway = overrides::apply(gateway, overrides)?;
+) -> Result<(Gateway, Vec<String>), ConfigError> {
+    let (gateway, unknown) = overrides::apply(gateway, overrides)?;
     check::check(&gateway).map_err(|(key, problem)| {
         let last = key.rsplit('.').next().unwrap_or_default();
         let place = (1..)
@@ -97,5 +102,5 @@ fn finish(
             problem,
         }
     })?;
-    Ok(gateway)
+    Ok((gateway, unknown))
 }

@@ -1,5 +1,7 @@
 //! Single values that override the file: `--set path=value` and `CAUSEWAY_<PATH>`. It must not know what they mean.
 
+use std::ffi::OsString;
+
 use serde_json::Value;
 
 use super::{ConfigError, Gateway};
@@ -46,14 +48,19 @@ impl Override {
         })
     }
 
-    /// The variables among these that override something.
-    pub fn variables(all: impl Iterator<Item = (String, String)>) -> Vec<Self> {
-        let mut found: Vec<Self> = all
+    /// The variables among these that may override something, by name.
+    pub fn variables(all: impl Iterator<Item = (OsString, OsString)>) -> Vec<Self> {
+        // What is no text is none of ours.
+        let texts = all.filter_map(|(name, value)| {
+            let name = name.into_string().ok()?;
+            Some((name, value.into_string().ok()?))
+        });
+        let mut found: Vec<Self> = texts
             .filter_map(|(name, value)| {
-                let words = name.strip_prefix(PREFIX)?;
-                (!is_kubernetes(words)).then(|| Self {
-                    path: Path::Words(words.split('_').map(str::to_owned).collect()),
-                    name: name.clone(),
+                let words = name.strip_prefix(PREFIX)?.split('_');
+                Some(Self {
+                    path: Path::Words(words.map(str::to_owned).collect()),
+                    name,
                     value,
                 })
             })
@@ -70,16 +77,26 @@ impl Override {
     }
 }
 
-/// Kubernetes gives every pod variables of each Service, and a Service named `causeway` is likely.
-fn is_kubernetes(words: &str) -> bool {
-    words == "PORT"
-        || ["PORT_", "SERVICE_HOST", "SERVICE_PORT"]
-            .iter()
-            .any(|start| words.starts_with(start))
+/// Whether a variable of this name is one that Kubernetes gives every Pod for each Service: `<SERVICE>_SERVICE_HOST`,
+/// `<SERVICE>_SERVICE_PORT` (and `_<PORT NAME>`), and those of Docker's links, `<SERVICE>_PORT` (and `_<NUMBER>_<PROTOCOL>`, and
+/// what follows that). A Service named `causeway`, or `causeway-something`, is likely.
+fn is_of_service(words: &[String]) -> bool {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    words.ends_with(&["PORT"])
+        || (0..words.len()).any(|at| match &words[at..] {
+            ["SERVICE", "HOST"] | ["SERVICE", "PORT", ..] => true,
+            ["PORT", number, "TCP" | "UDP" | "SCTP", ..] => number.parse::<u16>().is_ok(),
+            _ => false,
+        })
 }
 
-/// The configuration with every override in it, in order.
-pub(super) fn apply(mut gateway: Gateway, overrides: &[Override]) -> Result<Gateway, ConfigError> {
+/// The configuration with every override in it, in order; and the names of variables that no setting has. Those stop nothing:
+/// an environment is filled by others too.
+pub(super) fn apply(
+    mut gateway: Gateway,
+    overrides: &[Override],
+) -> Result<(Gateway, Vec<String>), ConfigError> {
+    let mut unknown = Vec::new();
     for one in overrides {
         let Ok(mut tree) = serde_json::to_value(&gateway) else {
             return one.fail("the configuration cannot be changed");
@@ -89,8 +106,10 @@ pub(super) fn apply(mut gateway: Gateway, overrides: &[Override]) -> Result<Gate
             Path::Words(words) => match keys_of(&tree, words) {
                 Some(keys) => keys,
                 None => {
-                    return one
-                        .fail("no setting has this name; 'causeway config schema' lists them");
+                    if !is_of_service(words) {
+                        unknown.push(one.name.clone());
+                    }
+                    continue;
                 }
             },
         };
@@ -114,7 +133,7 @@ pub(super) fn apply(mut gateway: Gateway, overrides: &[Override]) -> Result<Gate
             }
         };
     }
-    Ok(gateway)
+    Ok((gateway, unknown))
 }
 
 /// Puts a value where the keys lead; `false` if they lead nowhere. The end of a list may be named, to add to it.

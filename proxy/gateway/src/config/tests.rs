@@ -1,5 +1,7 @@
 //! Files, variables and arguments, right and wrong.
 
+use std::ffi::OsString;
+
 use serde_json::Value;
 
 use super::*;
@@ -153,7 +155,7 @@ fn arguments_beat_variables_beat_the_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("gateway.yaml");
     std::fs::write(&path, ISSUE).expect("written");
-    let plain = load(Some(&path), &[]).expect("a good file");
+    let (plain, _) = load(Some(&path), &[]).expect("a good file");
     assert_eq!(
         plain.source.file,
         Some(folder.path().join("mesh.yaml")),
@@ -167,8 +169,6 @@ fn arguments_beat_variables_beat_the_file() {
         ("CAUSEWAY_LISTENERS_0_ADDRESS", "127.0.0.1:0"),
         ("CAUSEWAY_LIMITS_CONNECTIONS_PER_SOURCE", "5"),
         ("CAUSEWAY_SOURCE_FILE", "other.yaml"),
-        ("CAUSEWAY_SERVICE_HOST", "10.0.0.1"),
-        ("CAUSEWAY_PORT_15443_TCP", "tcp://10.0.0.1:15443"),
         ("HOME", "/"),
     ];
     let mut overrides = Override::variables(
@@ -183,7 +183,8 @@ fn arguments_beat_variables_beat_the_file() {
         "timeouts.hello=5s",
         "listeners.2={address: '[::1]:0', role: passthrough}",
     ]));
-    let gateway = load(Some(&path), &overrides).expect("good overrides");
+    let (gateway, unknown) = load(Some(&path), &overrides).expect("good overrides");
+    assert_eq!(unknown, Vec::<String>::new());
     assert_eq!(
         (gateway.cluster.as_str(), gateway.network.as_str()),
         ("ap", "n9")
@@ -230,13 +231,51 @@ fn a_wrong_override_is_named() {
             "{text}: {fault}"
         );
     }
-    let variables =
-        Override::variables([("CAUSEWAY_NO_SUCH".to_owned(), "1".to_owned())].into_iter());
-    let fault = overrides::apply(base(), &variables)
-        .expect_err("unknown")
-        .to_string();
-    assert!(fault.starts_with("CAUSEWAY_NO_SUCH: "), "{fault}");
     assert!(Override::argument("nothing").is_err());
+}
+
+/// Others fill the environment too: Kubernetes, for each Service of the namespace.
+#[test]
+fn a_variable_that_names_no_setting_stops_nothing() {
+    use std::os::unix::ffi::OsStringExt;
+
+    let variable = |name: &str, value: &str| (OsString::from(name), OsString::from(value));
+    let mut variables: Vec<_> = ["", "_EU", "_OUTBOUND", "_XDS_2"]
+        .iter()
+        .flat_map(|service| {
+            [
+                ("SERVICE_HOST", "10.0.0.1"),
+                ("SERVICE_PORT", "15443"),
+                ("SERVICE_PORT_TLS_ISTIOD", "15012"),
+                ("PORT", "tcp://10.0.0.1:15443"),
+                ("PORT_15443_TCP", "tcp://10.0.0.1:15443"),
+                ("PORT_15443_TCP_PROTO", "tcp"),
+                ("PORT_15443_TCP_ADDR", "10.0.0.1"),
+            ]
+            .map(|(rest, value)| variable(&format!("CAUSEWAY{service}_{rest}"), value))
+        })
+        .collect();
+    variables.extend([
+        variable("CAUSEWAY_NETWORK", "n9"),
+        variable("CAUSEWAY_NO_SUCH", "1"),
+        variable("CAUSEWAY_ADMIN_PORTS", "1"),
+        (
+            OsString::from("CAUSEWAY_CLUSTER"),
+            OsString::from_vec(vec![0xff]),
+        ),
+    ]);
+    let overrides = Override::variables(variables.into_iter());
+    let (gateway, unknown) =
+        overrides::apply(Gateway::default(), &overrides).expect("none is wrong");
+    assert_eq!(
+        (gateway.network.as_str(), gateway.cluster.as_str()),
+        ("n9", "")
+    );
+    assert_eq!(unknown, ["CAUSEWAY_ADMIN_PORTS", "CAUSEWAY_NO_SUCH"]);
+    let wrong = [variable("CAUSEWAY_WORKERS", "many")].into_iter();
+    let fault = overrides::apply(Gateway::default(), &Override::variables(wrong));
+    let fault = fault.expect_err("a setting's value").to_string();
+    assert!(fault.starts_with("CAUSEWAY_WORKERS: "), "{fault}");
 }
 
 /// Every setting explains itself.
