@@ -25,6 +25,10 @@ pub struct Config {
     pub limits: Limits,
     /// How the gateways of other networks are asked whether they are there.
     pub probes: Probes,
+    /// Whether others are told by this gateway where to go, as xDS clients are: then the gateways of other networks matter even
+    /// if no listener here leads to them. Else those of a gateway without an outbound listener are not probed: it would be work
+    /// for everybody and news for nobody.
+    pub advises: bool,
     /// Connections that are closed while they could go on.
     pub closing: Closing,
     /// What is reported of connections that ended.
@@ -147,6 +151,7 @@ impl Default for Config {
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             probes: Probes::default(),
+            advises: false,
             closing: Closing::default(),
             reports: Reports::default(),
         }

@@ -26,11 +26,12 @@ pub use self::progress::{GatewayHealth, Progress};
 use crate::clock::{Clock, Millis};
 use crate::config::Config;
 use crate::host::{Hosts, State};
+use crate::limits::{file_limit, probes_at_once};
 use crate::probe::Outcome;
 use crate::table::{Route, Tables};
 
-/// Descriptors that our own connects may have at once.
-pub(crate) const PROBES_AT_ONCE: usize = ejections::AT_ONCE + probes::AT_ONCE;
+/// Descriptors that our own connects to ejected addresses may have at once.
+pub(crate) const CONNECTS_AT_ONCE: usize = ejections::AT_ONCE;
 
 /// Routes are not compiled again sooner than this after the last time, because of what was found out about gateways: many of
 /// them fall and rise together, and each may stand in every route. What is out is not picked in the meantime.
@@ -80,7 +81,7 @@ impl Control {
             hosts: Hosts::new(),
             routes: Routes::new(config, own, tables.clone(), sender),
             ejections: Ejections::default(),
-            probes: Probes::new(config.probes),
+            probes: Probes::new(config.probes, probes_at_once(file_limit())),
             networks: Networks::default(),
             followed: Arc::default(),
             stale: BTreeSet::new(),

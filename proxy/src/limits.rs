@@ -11,8 +11,15 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::config::Limits;
 use crate::control;
 
-/// Descriptors that are not there for connections: runtimes, listeners, logs, the control plane, the reserve; and the probes.
-const OWN_DESCRIPTORS: usize = 128 + control::PROBES_AT_ONCE;
+/// Descriptors that are not there for connections: runtimes, listeners, logs, the control plane, the reserve; and our own
+/// connects, but for the probes.
+const OWN_DESCRIPTORS: usize = 128 + control::CONNECTS_AT_ONCE;
+
+/// Probes at once, at least and at most.
+const PROBES: (usize, usize) = (64, 1_024);
+
+/// The share of the file limit that they may have.
+const PROBES_SHARE: usize = 16;
 
 /// Descriptors of a worker that are not there for connections: its listeners, its runtime, its pool of pipes.
 const WORKER_DESCRIPTORS: usize = 80;
@@ -151,12 +158,30 @@ fn raise_file_limit() -> usize {
     } else {
         current
     };
-    holds.map_or(1 << 20, |limit| usize::try_from(limit).unwrap_or(1 << 20))
+    descriptors(holds)
+}
+
+/// The limit of descriptors that holds now.
+pub(crate) fn file_limit() -> usize {
+    descriptors(getrlimit(Resource::Nofile).current)
+}
+
+fn descriptors(limit: Option<u64>) -> usize {
+    limit.map_or(1 << 20, |limit| usize::try_from(limit).unwrap_or(1 << 20))
+}
+
+/// How many gateways of other networks may be probed at the same time, each with one descriptor. A network whose addresses all
+/// swallow is found dead within three limits of a probe only if they can all be asked together; and a multitude that is gone
+/// must not take what clients need.
+pub(crate) fn probes_at_once(files: usize) -> usize {
+    let (least, most) = PROBES;
+    (files / PROBES_SHARE).clamp(least, most)
 }
 
 /// Two descriptors for each connection.
 fn from_file_limit(files: usize, workers: usize) -> usize {
-    (files.saturating_sub(OWN_DESCRIPTORS + workers * WORKER_DESCRIPTORS) / 2).max(16)
+    let own = OWN_DESCRIPTORS + probes_at_once(files) + workers * WORKER_DESCRIPTORS;
+    (files.saturating_sub(own) / 2).max(16)
 }
 
 #[cfg(test)]
@@ -190,6 +215,23 @@ mod tests {
             [Admission::Serve, Admission::Serve, Admission::Crowded]
         );
         assert_eq!(seen.last(), Some(&Admission::Drop));
+    }
+
+    #[test]
+    fn probes_have_a_small_share_of_the_descriptors() {
+        for (files, probes, connections) in [
+            (1_024, 64, 344),
+            (4_096, 256, 1_784),
+            (65_536, 1_024, 32_120),
+            (100, 64, 16),
+        ] {
+            assert_eq!(probes_at_once(files), probes, "{files} descriptors");
+            assert_eq!(
+                from_file_limit(files, 1),
+                connections,
+                "{files} descriptors"
+            );
+        }
     }
 
     #[test]

@@ -61,6 +61,8 @@ impl Proxy {
         }
         let clock = Clock::start();
         let own = bound.iter().map(|b| b.address).collect();
+        // It raises the limit of descriptors, which control shares out.
+        let gauges = Gauges::new(workers, &config.limits);
         let (mut control, tables) = Control::new(&config, own, clock);
         // Before anybody is accepted: an empty table would refuse names that are known.
         control.apply(&snapshots.borrow(), clock.now());
@@ -70,7 +72,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             reports: reporter,
             quota: Quota::new(config.reports.failures_per_second, config.reports.successes),
-            gauges: Gauges::new(workers, &config.limits),
+            gauges,
             config,
             listeners: bound,
             tables,

@@ -352,6 +352,7 @@ impl Gateway {
                 pending_hello_bytes: self.limits.pending_hello_bytes,
             },
             probes: self.probes.to_proxy(),
+            advises: self.xds.address.is_some(),
             closing: proxy::config::Closing {
                 max_age: self.closing.max_age.map(|age| age.0),
                 failback_per_second: self.closing.failback_per_second,

@@ -65,6 +65,7 @@ impl Routes {
                 .listeners
                 .iter()
                 .any(|listener| listener.role == role)
+                || (role == Role::Outbound && config.advises)
         };
         let mesh = [Role::Inbound, Role::Outbound];
         Self {

@@ -19,10 +19,6 @@ use crate::config;
 use crate::probe::{self, Outcome};
 use crate::table::Route;
 
-/// Probes at once, each with one descriptor: a multitude that is gone must not take what clients need
-/// (`limits::OWN_DESCRIPTORS` counts them).
-pub(crate) const AT_ONCE: usize = 64;
-
 /// How soon an address is asked again while it is being found out whether it is dead, or back.
 const AGAIN: Duration = Duration::from_millis(250);
 
@@ -39,6 +35,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Probes {
     settings: config::Probes,
+    /// How many may be asked at the same time.
+    at_once: usize,
     targets: BTreeMap<EndpointKey, Target>,
     tasks: JoinSet<()>,
     teller: mpsc::UnboundedSender<(EndpointKey, Outcome)>,
@@ -66,10 +64,12 @@ struct Names {
 }
 
 impl Probes {
-    pub(super) fn new(settings: config::Probes) -> Self {
+    /// `at_once`: see [`crate::limits::probes_at_once`].
+    pub(super) fn new(settings: config::Probes, at_once: usize) -> Self {
         let (teller, told) = mpsc::unbounded_channel();
         Self {
             settings,
+            at_once,
             targets: BTreeMap::new(),
             tasks: JoinSet::new(),
             teller,
@@ -121,22 +121,25 @@ impl Probes {
 
     /// When the next address is due that there is room to ask.
     pub(super) fn next_due(&self) -> Option<Millis> {
-        if self.tasks.len() >= AT_ONCE {
+        if self.tasks.len() >= self.at_once {
             return None;
         }
         self.targets.values().filter_map(|target| target.due).min()
     }
 
-    /// The addresses that are due.
+    /// The addresses that are due, those that have waited longest first: where there is not room for all, each has its turn.
     pub(super) fn due(&self, now: Millis) -> Vec<EndpointKey> {
-        let due = |target: &Target| target.due.is_some_and(|due| due <= now);
-        let due = self.targets().filter(|(_, target)| due(target));
-        due.map(|(key, _)| key).collect()
+        let due = self
+            .targets()
+            .filter_map(|(key, target)| Some((target.due.filter(|due| *due <= now)?, key)));
+        let mut due: Vec<_> = due.collect();
+        due.sort_unstable();
+        due.into_iter().map(|(_, key)| key).collect()
     }
 
     /// Asks an address, if there is room.
     pub(super) fn ask(&mut self, key: EndpointKey, routes: &Routes, now: Millis) {
-        if self.tasks.len() >= AT_ONCE {
+        if self.tasks.len() >= self.at_once {
             return;
         }
         let Some(name) = self.name(key, routes, now) else {
