@@ -4,6 +4,7 @@
 mod changes;
 mod objects;
 mod process;
+mod progress;
 mod server;
 mod setup;
 mod shape;

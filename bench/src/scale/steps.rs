@@ -23,13 +23,16 @@ use super::changes::Changes;
 use super::objects::{self, List};
 use super::server::Server;
 use super::shape::Shape;
-use super::{process, setup};
+use super::{process, progress, setup};
 
 /// Changes that are measured.
 const CHANGES: usize = 5_000;
 
 /// Of so many of them it is looked at whether the route has followed, which takes longer than the change.
 const LOOKED_AT: usize = 50;
+
+/// It is said how far it has come each time so many clusters have been read.
+const EVERY: usize = 10;
 
 /// The kinds that are read. Whether a cluster's Pods matter is known once its Namespaces are.
 const KINDS: [(Kind, List); 6] = [
@@ -97,6 +100,7 @@ pub(super) fn run(shape: Shape, changes: bool) -> Result<Steps> {
         (stage, read)
     })?;
     read?;
+    progress::say("snapshot and table");
     let facts = process::resident()?;
     let (mut stage, snapshot) = apart(move || {
         let snapshot = stage.world.publish();
@@ -143,6 +147,12 @@ fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result
 impl Stage {
     fn read_everything(&mut self) -> Result<()> {
         for (number, server) in self.servers.iter().enumerate() {
+            if number % EVERY == 0 {
+                progress::say(&format!(
+                    "reading cluster {number} of {}",
+                    self.shape.clusters
+                ));
+            }
             let cluster = ClusterId::from(objects::cluster(number).as_str());
             for (kind, list) in KINDS {
                 let wanted = kind != Kind::Pod || self.world.wants(&cluster).pods;
@@ -160,6 +170,7 @@ impl Stage {
     fn change_often(&mut self) -> Result<Timings> {
         let mut changes = Changes::new(self.shape);
         let mut timings = Timings::new()?;
+        progress::say(&format!("{CHANGES} changes, one at a time"));
         for at in 0..CHANGES {
             let changed = changes.next();
             let line = self.servers[changed.cluster].event(changed);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use discovery::kubernetes::api::Api;
 use discovery::kubernetes::client::{ClientError, Credential, Home};
 use discovery::kubernetes::cluster::Connect;
@@ -21,7 +21,7 @@ use super::changes::{Changed, Changes};
 use super::objects;
 use super::server::Server;
 use super::shape::Shape;
-use super::{process, setup};
+use super::{process, progress, setup};
 
 /// Changes that come one at a time.
 const ALONE: usize = 300;
@@ -33,8 +33,11 @@ const APART: Duration = Duration::from_millis(25);
 const RATE: u32 = 1_000;
 const STREAM: Duration = Duration::from_secs(10);
 
-/// For everything to be read, and for the last changes to arrive.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// For anything to change while something is waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often it is said how far it has come.
+const SAY: Duration = Duration::from_secs(5);
 
 /// What was measured.
 pub(super) struct Whole {
@@ -74,14 +77,16 @@ pub(super) fn run(shape: Shape) -> Result<Whole> {
         .build()?;
     let (begun, cpu) = (Instant::now(), process::cpu());
     let mut rig = runtime.block_on(Rig::start(shape))?;
-    runtime.block_on(rig.follow(shape.total()))?;
+    runtime.block_on(rig.follow("cold sync", shape.total()))?;
     let sync = begun.elapsed();
     let sync_cpu = process::cpu() - cpu;
     let written: Duration = rig.servers.iter().map(Server::spent).sum();
     let peak = process::peak()?;
     runtime.block_on(async { tokio::spawn(async { process::settle() }).await })?;
     let resident = process::resident()?;
+    progress::say(&format!("in sync; {ALONE} changes, one at a time"));
     let alone = rig.change_alone()?;
+    progress::say(&format!("{RATE} changes a second for {STREAM:?}"));
     let (stream_cpu, published) = rig.change_often(&runtime)?;
     runtime.block_on(rig.proxy.stop());
     Ok(Whole {
@@ -128,35 +133,64 @@ impl Rig {
         })
     }
 
-    /// Waits until the snapshot has all endpoints, so many of them ready, and the table follows it.
-    async fn follow(&mut self, ready: usize) -> Result<()> {
+    /// Waits until the snapshot has all endpoints, so many of them ready, and the table follows it. Says how far it has come,
+    /// and gives up when nothing changes for a long time, however slow the machine is.
+    async fn follow(&mut self, what: &str, ready: usize) -> Result<()> {
         let wanted = (self.shape.total(), ready);
-        let arrived = self.source.snapshots.wait_for(|snapshot| {
-            // Looking at a million endpoints costs more than it takes to publish one of them.
-            endpoints(snapshot) == wanted.0 && counts(snapshot) == wanted
-        });
-        let arrived = tokio::time::timeout(PATIENCE, arrived).await;
-        let version = arrived
-            .ok()
-            .and_then(|snapshot| Some(snapshot.ok()?.version));
-        let found = counts(&self.source.snapshots.borrow());
-        let status = || {
-            let status = self.source.status.borrow();
-            let clusters = status.clusters.iter();
-            let clusters =
-                clusters.map(|(id, one)| format!("{id} {:?} {}", one.state, one.endpoints));
-            clusters.collect::<Vec<_>>().join(", ")
+        let mut snapshots = self.source.snapshots.clone();
+        let (mut seen, mut changed) = (None, Instant::now());
+        let version = loop {
+            let arrived = snapshots.wait_for(|snapshot| {
+                // Looking at a million endpoints costs more than it takes to publish one of them.
+                endpoints(snapshot) == wanted.0 && counts(snapshot) == wanted
+            });
+            if let Ok(arrived) = tokio::time::timeout(SAY, arrived).await {
+                break arrived?.version;
+            }
+            let now = self.progress();
+            let cpu = process::cpu();
+            progress::say(&format!("{what}: {now}; {:.0} s of CPU", cpu.as_secs_f64()));
+            if seen.as_ref() != Some(&now) {
+                (seen, changed) = (Some(now), Instant::now());
+            }
+            ensure!(
+                changed.elapsed() < PATIENCE,
+                "{what}: {wanted:?} endpoints and ready ones never came; {}",
+                self.clusters()
+            );
         };
-        let version = version.with_context(|| {
-            format!(
-                "{wanted:?} endpoints and ready ones never came, but {found:?}: {}",
-                status()
-            )
-        })?;
         while self.proxy.snapshot_version() < version {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         Ok(())
+    }
+
+    /// How far it has come.
+    fn progress(&self) -> String {
+        let snapshot = self.source.snapshots.borrow().clone();
+        let (all, ready) = counts(&snapshot);
+        let status = self.source.status.borrow();
+        let clusters = status.clusters.values();
+        let synced = clusters.filter(|cluster| cluster.synced_at.is_some());
+        format!(
+            "{} of {} clusters, {all} endpoints of {}, {ready} ready, snapshot {}",
+            synced.count(),
+            self.shape.clusters,
+            self.shape.total(),
+            snapshot.version
+        )
+    }
+
+    /// What each cluster says of itself.
+    fn clusters(&self) -> String {
+        let status = self.source.status.borrow();
+        let clusters = status.clusters.iter();
+        let said = clusters.map(|(id, one)| {
+            let error = one.last_error.as_ref();
+            let error = error.map_or("", |error| error.message.as_str());
+            format!("{id} {:?} {} {error}", one.state, one.endpoints)
+        });
+        said.collect::<Vec<_>>().join(", ")
     }
 
     /// From the bytes of an event to the table, each by itself.
@@ -207,7 +241,7 @@ impl Rig {
             std::thread::sleep(pause);
         }
         let ready = self.changes.ready();
-        runtime.block_on(self.follow(ready))?;
+        runtime.block_on(self.follow("the last changes", ready))?;
         let seconds = STREAM.as_secs_f64();
         // This thread writes and sends the events, which is the API servers' part.
         let own = process::cpu_of_thread() - own;
