@@ -12,6 +12,7 @@ mod kubernetes;
 mod kubernetes_disk;
 mod kubernetes_faults;
 mod kubernetes_faults_table;
+mod kubernetes_killed;
 mod layering;
 mod metrics;
 mod networks;

@@ -13,6 +13,7 @@ use proxy::probe::Outcome;
 use serde_json::Value;
 use sidecar::{AlertDescription, Backend, Behaviour, Kind};
 use tests::{Mesh, Place, endpoint, get, hello_service, metric, until, until_async};
+use tokio::net::TcpSocket;
 use tokio::time::Instant;
 
 use self::door::{Door, Weather};
@@ -29,6 +30,9 @@ const AP: Place = Place {
     network: "n4",
     locality: "ap-south/a",
 };
+
+/// Addresses of a network that has a gateway at each of its Nodes.
+const MANY: u8 = 200;
 
 /// Another network: its gateway, and an endpoint that answers with the name of its cluster.
 struct Away {
@@ -290,6 +294,27 @@ async fn a_network_dies_and_swallows() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_network_dies_and_resets() {
     a_network_dies(Weather::Reset).await;
+}
+
+/// A network that is entered at every Node of a large cluster: all its addresses are asked together, so that it is found out as soon
+/// as one that has few. That is seen without a clock: none of them has been asked a fourth time before the last is dead.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_of_many_addresses_dies_as_fast_as_one_of_few() {
+    let home = home().await;
+    // Whoever connects is taken by the kernel, and never hears anything.
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(([0, 0, 0, 0], 0).into()).expect("bound");
+    let silent = socket.listen(4_096).expect("it listens");
+    let port = silent.local_addr().expect("its address").port();
+    let address = |n| std::net::SocketAddr::from(([127, 20, 0, n], port));
+    let gateways: Vec<_> = (1..=MANY).map(|n| entered_at(address(n))).collect();
+    let away = endpoint(([10, 3, 0, 1], 9898).into(), EU);
+    home.publish(vec![hello_service(vec![away])], &[("n3", gateways)])
+        .await;
+    until_network(&home, "n3", NetworkState::Dead).await;
+    let asked = probes(&home, Outcome::TimedOut);
+    let all = u64::from(MANY);
+    assert!((all * 3..all * 4).contains(&asked), "{asked}");
 }
 
 /// What our probes meet is our own firewall: every other network looks dead at the same moment, and none is.
