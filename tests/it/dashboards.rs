@@ -378,10 +378,15 @@ async fn a_real_prometheus_answers_every_query() {
     home.plane.apply(&other.remote_secret().await).await;
     home.start_gateway().await;
     home.until_synced(2).await;
-    until_async("what is wrong is found", async || {
-        let scrape = get(home.stats(), "/stats/prometheus").await.body;
-        scrape.contains("causeway_findings")
-    })
+    until_async(
+        "what is wrong is found, and what is known is on disk",
+        async || {
+            let scrape = get(home.stats(), "/stats/prometheus").await.body;
+            ["causeway_findings", "causeway_cluster_disk_written"]
+                .iter()
+                .all(|metric| scrape.contains(metric))
+        },
+    )
     .await;
     let busy = Busy::start().await;
     let mut exported = series(&busy.scrape().await);
