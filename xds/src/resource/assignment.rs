@@ -96,9 +96,29 @@ impl LeftOut {
 }
 
 impl Assignment {
-    /// Who serves `join` of `service`.
+    /// Who serves `join` of `service`. Gateways that are dead are told as unhealthy, unless nothing else is left: better one that
+    /// did not answer than none at all (as the balancer ignores ejections then).
     #[must_use]
     pub fn of(service: &Service, join: &Join, around: &Surroundings<'_>) -> Self {
+        let all = Self::with_dead(service, join, around);
+        if all.has_ready() || around.dead.is_empty() {
+            return all;
+        }
+        let around = Surroundings {
+            dead: &BTreeSet::new(),
+            ..*around
+        };
+        Self::with_dead(service, join, &around)
+    }
+
+    fn has_ready(&self) -> bool {
+        let hosts = self.tiers.iter().flat_map(|tier| tier.groups.values());
+        hosts
+            .flatten()
+            .any(|host| host.state != HostState::Unhealthy)
+    }
+
+    fn with_dead(service: &Service, join: &Join, around: &Surroundings<'_>) -> Self {
         let mut left_out = LeftOut::default();
         let mut places: BTreeMap<Place, Vec<Host>> = BTreeMap::new();
         let mut remote = RemoteSums::new();

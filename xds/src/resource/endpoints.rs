@@ -17,6 +17,9 @@ use crate::proto::protobuf::{Struct, UInt32Value, Value};
 /// (`envoy.config.cluster.v3.Cluster.transport_socket_matches`).
 const SOCKET_MATCH: &str = "envoy.transport_socket_match";
 
+/// In what parts of a percent gRPC is told fixed shares; a hundred percent stay far below its 32 bits.
+const GRPC_SHARE: u128 = 1 << 16;
+
 /// Localities of one tier, and hosts in each: by locality, and a number where one locality has to be several.
 type Localities<'a> = BTreeMap<(Locality, u32), (Option<u32>, Vec<&'a Host>)>;
 
@@ -82,21 +85,30 @@ fn for_envoy(tier: &Tier) -> Localities<'_> {
 
 /// gRPC weighs localities and, under `round_robin`, not hosts: hosts of different weight get localities of their own. It
 /// knows neither states nor the loads that go with them, so those that are not ready are left out, and degraded ones count
-/// only where nothing is healthy.
+/// only where nothing is healthy. With `distribute`, the localities that one rule names have its percent together.
 fn for_grpc(tier: &Tier) -> Localities<'_> {
     let all: Vec<&Host> = tier.groups.values().flatten().collect();
-    let ready: Vec<&Host> = weight_in_use(&all)
-        .filter(|host| host.state != HostState::Unhealthy)
-        .collect();
-    let mut by_weight: BTreeMap<&Locality, BTreeMap<u64, Vec<&Host>>> = BTreeMap::new();
-    for host in ready {
-        let of_locality = by_weight.entry(&host.locality).or_default();
-        of_locality.entry(host.weight).or_default().push(host);
-    }
+    let best = all.iter().map(|host| host.state).min();
+    let is_ready = |host: &&Host| host.state != HostState::Unhealthy && Some(host.state) == best;
     let mut localities = Localities::new();
-    for (locality, weights) in by_weight {
-        for (part, hosts) in (0..).zip(weights.into_values()) {
-            localities.insert((locality.clone(), part), (None, hosts));
+    for ((_, percent), hosts) in &tier.groups {
+        let ready: Vec<&Host> = hosts.iter().filter(is_ready).collect();
+        let whole: u128 = ready.iter().map(|host| u128::from(host.weight)).sum();
+        let mut by_weight: BTreeMap<&Locality, BTreeMap<u64, Vec<&Host>>> = BTreeMap::new();
+        for host in ready {
+            let of_locality = by_weight.entry(&host.locality).or_default();
+            of_locality.entry(host.weight).or_default().push(host);
+        }
+        for (locality, weights) in by_weight {
+            for (part, (weight, hosts)) in (0..).zip(weights) {
+                let of_group = u128::from(weight) * hosts.len() as u128;
+                let share = of_group * u128::from(*percent) * GRPC_SHARE / whole.max(1);
+                let fixed = u32::try_from(share).unwrap_or(u32::MAX).max(1);
+                let fixed = tier.is_distributed().then_some(fixed);
+                if !tier.is_distributed() || *percent > 0 {
+                    localities.insert((locality.clone(), part), (fixed, hosts));
+                }
+            }
         }
     }
     localities

@@ -170,10 +170,10 @@ impl Session {
         self.kinds[kind as usize].standing()
     }
 
-    /// Whether everything that was subscribed to is told and answered.
+    /// Whether everything that was subscribed to is told and answered. What changes in a kind that was never asked for is no news.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        let settled = |kind: &Subscription| !kind.unsettled && !kind.is_waiting();
+        let settled = |kind: &Subscription| !kind.open || (!kind.unsettled && !kind.is_waiting());
         self.kinds.iter().all(settled)
     }
 

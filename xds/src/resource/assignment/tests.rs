@@ -198,6 +198,36 @@ fn the_own_network_is_direct_and_others_are_their_gateways() {
     assert_eq!((left_out.behind_gateway, left_out.no_gateway), (5, 0));
 }
 
+/// Where everything is dead, it is told as if nothing were; with anything else there, it is not.
+#[test]
+fn the_dead_are_told_when_nothing_else_is_left() {
+    let networks = networks(&[("n2", &["192.0.2.2:15443"]), ("n3", &["192.0.2.3:15443"])]);
+    let dead = BTreeSet::from(
+        ["192.0.2.2", "192.0.2.3"].map(|ip| SocketAddr::new(ip.parse().expect("an ip"), 15443)),
+    );
+    let from = from("n1", "us/a");
+    let around = Surroundings {
+        from: &from,
+        networks: &networks,
+        dead: &dead,
+        allow_loopback: false,
+        through_gateways: true,
+    };
+    let remote = ["10.0.0.1:80 n2 eu/a", "10.0.0.1:80 n3 ap/a"];
+    let (hosts, _) = seen(&service(&remote, Policy::default()), &around);
+    let all = [
+        "0 1 192.0.2.2:15443 Healthy 1 mesh eu",
+        "1 1 192.0.2.3:15443 Healthy 1 mesh ap",
+    ];
+    assert_eq!(hosts, all);
+    let with_own = [remote[0], remote[1], "10.0.0.9:80 n1 us/b degraded"];
+    let (hosts, _) = seen(&service(&with_own, Policy::default()), &around);
+    assert!(
+        hosts[1..].iter().all(|host| host.contains("Unhealthy")),
+        "{hosts:?}"
+    );
+}
+
 /// One gateway is that of two networks, and is also listed as an endpoint further away; two clusters list one pod.
 #[test]
 fn an_address_stands_once_in_the_closest_place() {

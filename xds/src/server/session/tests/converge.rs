@@ -12,8 +12,9 @@ use crate::proto::rpc::Status;
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
-/// The two kinds differ in everything: whole or not, wildcard or not.
-const KINDS: [Kind; 2] = [Kind::Cluster, Kind::Endpoints];
+/// They differ in everything: whole with the wildcard, as Envoy asks for clusters; in parts, by name; whole by name, as gRPC asks
+/// for listeners.
+const KINDS: [Kind; 3] = [Kind::Cluster, Kind::Endpoints, Kind::Listener];
 
 /// Clients refuse contents that can be divided by this.
 const BAD: u32 = 5;
@@ -21,9 +22,9 @@ const BAD: u32 = 5;
 #[derive(Clone, Debug)]
 enum Step {
     /// The view changes: a kind's name has new contents, or none.
-    Change(bool, Index, bool),
-    /// The client wants these names of a kind from now on.
-    Want(bool, Vec<bool>),
+    Change(Index, Index, bool),
+    /// The client wants these names of a kind from now on; of clusters, one beside all.
+    Want(Index, Vec<bool>),
     /// A request or a response arrives.
     Arrive(bool),
     Reconnect,
@@ -31,9 +32,9 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (any::<bool>(), any::<Index>(), prop::bool::weighted(0.7))
+        4 => (any::<Index>(), any::<Index>(), prop::bool::weighted(0.7))
             .prop_map(|(kind, name, there)| Step::Change(kind, name, there)),
-        2 => (any::<bool>(), prop::collection::vec(any::<bool>(), NAMES.len()))
+        2 => (any::<Index>(), prop::collection::vec(any::<bool>(), NAMES.len()))
             .prop_map(|(kind, names)| Step::Want(kind, names)),
         6 => any::<bool>().prop_map(Step::Arrive),
         1 => Just(Step::Reconnect),
@@ -63,6 +64,8 @@ struct Client {
     want: [Option<BTreeSet<String>>; 4],
     accepted: [String; 4],
     nonce: [String; 4],
+    /// Kinds that were asked for on this stream.
+    asked: [bool; 4],
     out: VecDeque<Request>,
     inbox: VecDeque<Response>,
 }
@@ -70,7 +73,9 @@ struct Client {
 impl Client {
     fn new(mode: Mode, takes_good_ones: bool) -> Self {
         let mut want = [const { None }; 4];
-        want[Kind::Endpoints as usize] = Some(BTreeSet::new());
+        for by_name in [Kind::Endpoints, Kind::Listener] {
+            want[by_name as usize] = Some(BTreeSet::new());
+        }
         let mut client = Self {
             mode,
             takes_good_ones,
@@ -78,6 +83,7 @@ impl Client {
             want,
             accepted: Default::default(),
             nonce: Default::default(),
+            asked: Default::default(),
             out: VecDeque::new(),
             inbox: VecDeque::new(),
         };
@@ -89,13 +95,16 @@ impl Client {
     fn connect(&mut self) {
         self.out.clear();
         self.inbox.clear();
+        self.asked = Default::default();
         for kind in KINDS {
             self.nonce[kind as usize].clear();
             let want = self.want[kind as usize].as_ref();
             self.have[kind as usize].retain(|name, _| want.is_none_or(|want| want.contains(name)));
             match self.mode {
                 Mode::Sotw => self.say_sotw(kind, None),
+                Mode::Delta if self.wants_nothing_yet(kind) => {}
                 Mode::Delta => {
+                    self.asked[kind as usize] = true;
                     let want = self.want[kind as usize].clone();
                     let have = self.have[kind as usize].iter();
                     let request = DeltaRequest {
@@ -115,7 +124,17 @@ impl Client {
         }
     }
 
+    /// To name nothing in the first request would be to ask for everything.
+    fn wants_nothing_yet(&self, kind: Kind) -> bool {
+        let want = self.want[kind as usize].as_ref();
+        kind.is_whole() && want.is_some_and(BTreeSet::is_empty) && !self.asked[kind as usize]
+    }
+
     fn say_sotw(&mut self, kind: Kind, error: Option<Status>) {
+        if self.wants_nothing_yet(kind) {
+            return;
+        }
+        self.asked[kind as usize] = true;
         let names = self.want[kind as usize].clone().unwrap_or_default();
         self.out.push_back(Request::Sotw(SotwRequest {
             version_info: self.accepted[kind as usize].clone(),
@@ -127,8 +146,7 @@ impl Client {
         }));
     }
 
-    fn wants(&mut self, names: BTreeSet<String>) {
-        let kind = Kind::Endpoints;
+    fn wants(&mut self, kind: Kind, names: BTreeSet<String>) {
         let before = self.want[kind as usize].replace(names.clone());
         let before = before.unwrap_or_default();
         if self.mode == Mode::Delta {
@@ -136,12 +154,17 @@ impl Client {
         }
         match self.mode {
             Mode::Sotw => self.say_sotw(kind, None),
-            Mode::Delta => self.out.push_back(Request::Delta(DeltaRequest {
-                type_url: kind.type_url().into(),
-                resource_names_subscribe: names.difference(&before).cloned().collect(),
-                resource_names_unsubscribe: before.difference(&names).cloned().collect(),
-                ..DeltaRequest::default()
-            })),
+            Mode::Delta if self.wants_nothing_yet(kind) => {}
+            Mode::Delta => {
+                let first = !std::mem::replace(&mut self.asked[kind as usize], true);
+                let gone = before.difference(&names).filter(|_| !first);
+                self.out.push_back(Request::Delta(DeltaRequest {
+                    type_url: kind.type_url().into(),
+                    resource_names_subscribe: names.difference(&before).cloned().collect(),
+                    resource_names_unsubscribe: gone.cloned().collect(),
+                    ..DeltaRequest::default()
+                }));
+            }
         }
     }
 
@@ -295,17 +318,20 @@ impl Both {
 
     fn step(&mut self, step: &Step) {
         match step {
-            Step::Change(endpoints, name, there) => {
-                let kind = KINDS[usize::from(*endpoints)];
+            Step::Change(kind, name, there) => {
+                let kind: &Kind = kind.get(&KINDS);
                 let name: &&str = name.get(&NAMES);
-                self.change(kind, name, *there);
+                self.change(*kind, name, *there);
             }
-            Step::Want(true, which) => {
+            Step::Want(kind, which) => {
+                let kind: &Kind = kind.get(&KINDS);
+                if *kind == Kind::Cluster {
+                    return self.client.names_cluster("a", which[0]);
+                }
                 let names = NAMES.iter().zip(which).filter(|(_, wanted)| **wanted);
-                self.client
-                    .wants(names.map(|(name, _)| (*name).to_owned()).collect());
+                let names = names.map(|(name, _)| (*name).to_owned());
+                self.client.wants(*kind, names.collect());
             }
-            Step::Want(false, which) => self.client.names_cluster("a", which[0]),
             Step::Arrive(at_server) => drop(self.arrive(*at_server)),
             Step::Reconnect => {
                 self.session = Session::new(self.view.clone());
