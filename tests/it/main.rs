@@ -22,4 +22,7 @@ mod reasons;
 mod restart;
 mod routing;
 mod weather;
+mod xds_foreign;
+mod xds_grpc;
 mod xds_server;
+mod xds_truth;

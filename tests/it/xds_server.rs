@@ -3,11 +3,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use gateway::config::{Gateway, Role};
 use model::{Endpoint, Health, Service};
 use serde_json::Value;
-use sidecar::{Backend, Pki};
+use sidecar::{Backend, Behaviour, Pki};
 use tests::{
     Envoy, Mesh, Place, endpoint, find_envoy, get, hello_service, mesh_yaml, until, until_async,
 };
@@ -126,6 +127,7 @@ impl World {
             ("address: 127.0.0.1, port_value: 9901", at(admin)),
             ("/etc/certs", self.folder.path().display().to_string()),
             ("NETWORK: network2", "NETWORK: n2".into()),
+            ("stat_prefix: hello", self.access_log()),
         ] {
             assert!(
                 text.contains(from),
@@ -135,6 +137,19 @@ impl World {
         }
         let envoy = Envoy::start(binary, &text, admin).await;
         Client { envoy, listener }
+    }
+
+    /// Not the README's: why each connection ended, for when one fails.
+    fn access_log(&self) -> String {
+        let path = self.folder.path().join("access.log");
+        let format = "%START_TIME% flags=%RESPONSE_FLAGS% attempts=%UPSTREAM_REQUEST_ATTEMPT_COUNT% to=%UPSTREAM_HOST% \
+            fault=%UPSTREAM_TRANSPORT_FAILURE_REASON% %CONNECTION_TERMINATION_DETAILS% ms=%DURATION%";
+        let log = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog";
+        format!(
+            "stat_prefix: hello\n          access_log: [{{name: file, typed_config: {{\"@type\": {log}, path: {}, \
+             log_format: {{text_format_source: {{inline_string: \"{format}\\n\"}}}}}}}}]",
+            path.display()
+        )
     }
 
     /// What the server of `us` says of its one client.
@@ -185,21 +200,25 @@ struct Client {
     listener: SocketAddr,
 }
 
+/// One connection through an Envoy: who answered.
+async fn ask(listener: SocketAddr) -> Result<String, String> {
+    let asking = async {
+        let mut stream = BufReader::new(TcpStream::connect(listener).await?);
+        stream.write_all(b"who\n").await?;
+        let mut line = String::new();
+        stream.read_line(&mut line).await?;
+        std::io::Result::Ok(line.trim().to_owned())
+    };
+    match asking.await {
+        Ok(line) if line.is_empty() => Err("closed without an answer".into()),
+        Ok(line) => Ok(line),
+        Err(fault) => Err(fault.to_string()),
+    }
+}
+
 impl Client {
-    /// One connection through Envoy: who answered.
     async fn ask(&self) -> Result<String, String> {
-        let asking = async {
-            let mut stream = BufReader::new(TcpStream::connect(self.listener).await?);
-            stream.write_all(b"who\n").await?;
-            let mut line = String::new();
-            stream.read_line(&mut line).await?;
-            std::io::Result::Ok(line.trim().to_owned())
-        };
-        match asking.await {
-            Ok(line) if line.is_empty() => Err("closed without an answer".into()),
-            Ok(line) => Ok(line),
-            Err(fault) => Err(fault.to_string()),
-        }
+        ask(self.listener).await
     }
 
     /// So many connections, one after the other: how often each cluster answered.
@@ -218,6 +237,95 @@ impl Client {
         })
         .await;
         self.envoy.hosts(CLUSTER).await
+    }
+}
+
+/// Connections through an Envoy all the time, some at once, each asking once.
+struct Traffic {
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    /// By whoever asks: questions so far.
+    turns: [u64; AT_ONCE],
+    answers: std::collections::BTreeMap<String, u64>,
+    /// In which part of the story they began, and why they failed.
+    failures: Vec<(&'static str, String)>,
+    part: &'static str,
+}
+
+/// Connections at once.
+const AT_ONCE: usize = 4;
+
+impl Traffic {
+    fn start(client: &Client) -> Self {
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let tasks = (0..AT_ONCE).map(|who| {
+            let (seen, listener) = (seen.clone(), client.listener);
+            tokio::spawn(async move {
+                loop {
+                    let part = seen.lock().expect("one at a time").part;
+                    let answer = ask(listener).await;
+                    let mut seen = seen.lock().expect("one at a time");
+                    seen.turns[who] += 1;
+                    match answer {
+                        Ok(who) => *seen.answers.entry(who).or_insert(0) += 1,
+                        Err(why) => seen.failures.push((part, why)),
+                    }
+                }
+            })
+        });
+        Self {
+            tasks: tasks.collect(),
+            seen,
+        }
+    }
+
+    /// Waits until everybody who asks has asked a question that began after this call; what was under way is over then.
+    async fn turn(&self) {
+        let turns = || self.seen.lock().expect("one at a time").turns;
+        let before = turns();
+        until("everybody has asked again", || {
+            (turns().iter().zip(before)).all(|(now, before)| *now >= before + 2)
+        })
+        .await;
+    }
+
+    /// Waits until this one answers.
+    async fn until_from(&self, who: &str) {
+        let count = || {
+            let seen = self.seen.lock().expect("one at a time");
+            seen.answers.get(who).copied().unwrap_or(0)
+        };
+        let before = count();
+        until(&format!("{who} answers"), || count() > before).await;
+    }
+
+    /// What begins from now on begins in this part of the story.
+    fn part(&self, name: &'static str) {
+        self.seen.lock().expect("one at a time").part = name;
+    }
+
+    /// How many were answered. None may have failed; but in the part `dying`, what a death took along: once for everybody who
+    /// asks.
+    fn end(self, world: &World) -> u64 {
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
+        let seen = self.seen.lock().expect("one at a time");
+        let taken = |(part, _): &&(&str, String)| *part == "dying";
+        let count = seen.failures.iter().filter(taken).count();
+        let (failures, answers) = (&seen.failures, &seen.answers);
+        if count != failures.len() {
+            let log = std::fs::read_to_string(world.folder.path().join("access.log"));
+            let bad = log.iter().flat_map(|log| log.lines());
+            bad.filter(|line| !line.contains("flags=- attempts=1 "))
+                .for_each(|line| println!("{line}"));
+        }
+        assert_eq!(count, failures.len(), "{failures:?} {answers:?}");
+        assert!(count <= AT_ONCE, "{failures:?} {answers:?}");
+        println!("answered during the changes: {answers:?}");
+        answers.values().sum()
     }
 }
 
@@ -306,14 +414,17 @@ async fn changes(api: &str) {
     let client = world.envoy(&binary, api).await;
     client.until_hosts(2).await;
     assert_eq!(client.shares(20).await["us"], 20);
+    let traffic = Traffic::start(&client);
 
-    // It goes: first from the list, then in truth.
+    // It goes: first from the list, then, once what it had is over, in truth.
     let (_, gone) = world.endpoints.remove(0);
     world.publish().await;
     client.until_hosts(1).await;
+    traffic.turn().await;
     drop(gone);
     assert_eq!(client.shares(20).await["eu"], 20);
 
+    traffic.part("restart");
     // The gateway restarts: Envoy goes on with what it has, and hears of the next change.
     world.restart("default").await;
     assert_eq!(client.shares(20).await["eu"], 20);
@@ -323,6 +434,7 @@ async fn changes(api: &str) {
     client.until_hosts(2).await;
     assert_eq!(client.shares(20).await["us"], 20);
 
+    traffic.part("refused version");
     // A version that is refused: the one before stays in force, and the reason is known.
     world.restart("not-there").await;
     until_async("Envoy has refused it", async || {
@@ -339,6 +451,7 @@ async fn changes(api: &str) {
     let status: Value = serde_json::from_str(&status.body).expect("JSON");
     assert_eq!(status["xds"]["refusing"], 1, "{status:#}");
 
+    traffic.part("better one");
     // And it is not too late for a better one.
     world.restart("default").await;
     until_async("Envoy has accepted it", async || {
@@ -349,8 +462,25 @@ async fn changes(api: &str) {
     let (_, gone) = world.endpoints.pop().expect("two");
     world.publish().await;
     client.until_hosts(1).await;
+    traffic.turn().await;
     drop(gone);
+    traffic.part("gone");
     assert_eq!(client.shares(20).await["eu"], 20);
+
+    // An endpoint that dies before anybody says so: what cannot be dialled is tried elsewhere, in the next tier too.
+    world.add(US).await;
+    world.add(US).await;
+    world.publish().await;
+    client.until_hosts(3).await;
+    traffic.part("dying");
+    traffic.until_from("us").await;
+    let (_, dies) = world.endpoints.pop().expect("three");
+    dies.set(Behaviour::Refuse).await.expect("it refuses");
+    traffic.part("refused");
+    traffic.turn().await;
+    world.publish().await;
+    client.until_hosts(2).await;
+    assert!(traffic.end(&world) > 100);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -363,21 +493,25 @@ async fn changes_lose_no_connection_in_state_of_the_world() {
     changes("GRPC").await;
 }
 
-/// A network dies: its gateway is told as unhealthy, and everything goes to the other one; it comes back, and so does its share.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_dead_network_gets_nothing_until_it_is_back() {
+/// A network dies, under traffic: what its gateway does not take goes to the other network, then the gateway is told as
+/// unhealthy; it comes back, and so does its share. No connection fails that was not in the gateway's hands when it died.
+async fn death(api: &str) {
     let binary = envoy!();
     let mut world = World::start(&[
         place("eu", "n3", "eu-west/a"),
         place("ap", "n1", "ap-south/a"),
     ])
     .await;
-    let client = world.envoy(&binary, "DELTA_GRPC").await;
+    let client = world.envoy(&binary, api).await;
     client.until_hosts(2).await;
+    let traffic = Traffic::start(&client);
+    traffic.part("dying");
+    traffic.until_from("ap").await;
     let text = world.text();
     let (ap, dead) = world.gateways.pop().expect("three");
     let address = dead.address(Role::Inbound);
     dead.stop().await;
+    traffic.part("dead");
     until_async("Envoy knows that it is dead", async || {
         let hosts = client.envoy.hosts(CLUSTER).await;
         let gone = hosts.iter().find(|(at, ..)| *at == address.to_string());
@@ -386,6 +520,7 @@ async fn a_dead_network_gets_nothing_until_it_is_back() {
     .await;
     assert_eq!(client.shares(40).await["eu"], 40);
 
+    traffic.part("back");
     let back = Mesh::start(V4, |config: &mut Gateway| {
         let file = config.source.file.as_ref().expect("a mesh file");
         std::fs::write(file, &text).expect("written");
@@ -395,9 +530,18 @@ async fn a_dead_network_gets_nothing_until_it_is_back() {
         config.listeners[0].address = address;
     })
     .await;
-    until_async("it has its share again", async || {
-        client.ask().await.as_deref() == Ok("ap")
-    })
-    .await;
+    traffic.until_from("ap").await;
+    traffic.turn().await;
+    assert!(traffic.end(&world) > 100);
     drop(back);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_network_gets_nothing_until_it_is_back_in_delta() {
+    death("DELTA_GRPC").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_network_gets_nothing_until_it_is_back_in_state_of_the_world() {
+    death("GRPC").await;
 }

@@ -53,6 +53,8 @@ impl Envoy {
                 "--config-path",
             ])
             .arg(&file)
+            // So that what it logs can be read at once.
+            .args(["--file-flush-interval-msec", "10"])
             // Otherwise two of them share memory and refuse to start.
             .arg("--use-dynamic-base-id")
             .stdin(Stdio::null())

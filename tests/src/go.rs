@@ -35,6 +35,17 @@ pub fn build_istiod() -> Result<PathBuf, CannotBuild> {
     program("istiod", "istiod")
 }
 
+/// go-control-plane's client and server (`tests/foreign`), likewise; that takes about a minute.
+///
+/// # Errors
+/// Where Go is not installed.
+///
+/// # Panics
+/// When Go is there and cannot build it.
+pub fn build_foreign() -> Result<PathBuf, CannotBuild> {
+    program("foreign", "go-control-plane")
+}
+
 /// The program whose module is in the folder of this name.
 fn program(name: &str, what: &str) -> Result<PathBuf, CannotBuild> {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -62,7 +73,7 @@ fn program(name: &str, what: &str) -> Result<PathBuf, CannotBuild> {
         return Ok(built);
     }
     say(&format!(
-        "== building {what} for the tests, once; this takes about six minutes"
+        "== building {what} for the tests, once; this can take minutes"
     ));
     let begun = Instant::now();
     let unfinished = folder.join("unfinished");
