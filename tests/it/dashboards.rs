@@ -263,7 +263,7 @@ struct Busy {
 
 impl Busy {
     async fn start() -> Self {
-        let mesh = Mesh::start(V4, |_| {}).await;
+        let mesh = Mesh::start(V4, |config| config.xds.address = Some((V4, 0).into())).await;
         let near = mesh.backend("near").await;
         let far = mesh.backend("far").await;
         let dead = mesh.backend("dead").await;

@@ -57,6 +57,18 @@ pub(super) const ROWS: &[Row] = &[
         ],
     ),
     (
+        "xds",
+        "istio-system",
+        &[
+            "--set",
+            "networkGateway=network1,cluster.name=us,source.kind=xds,source.xds.protocol=sotw",
+            "--set",
+            "xds.enabled=true,xds.tlsSecret=eastwest-xds,xds.meshTls.sdsCluster=sds-grpc,xds.clusterIP=10.96.7.9",
+            "--set",
+            r"xds.annotations.example\.com/team=net,networkPolicy.enabled=true",
+        ],
+    ),
+    (
         "everything",
         "istio-system",
         &[
@@ -149,6 +161,7 @@ fn nothing_private_is_on_a_public_service() {
         "service.ports[0].port=9090,service.ports[0].targetPort=stats,service.ports[1].port=18000",
         "outbound.enabled=true,service.ports[0].port=9090,service.ports[0].targetPort=outbound-15444",
         "service.ports[0].port=9090,service.ports[0].targetPort=15020,service.type=ClusterIP",
+        "xds.enabled=true,xds.plaintext=true,service.ports[0].port=18000,service.ports[1].port=443,service.ports[1].targetPort=xds",
     ];
     let asked_for = asked_for.map(|values| ("asked for", "istio-system", vec!["--set", values]));
     let rows = ROWS.iter().map(|row| (row.0, row.1, row.2.to_vec()));
@@ -161,9 +174,9 @@ fn nothing_private_is_on_a_public_service() {
         let services = objects.iter().filter(|object| {
             // Those beside the public one are for this cluster alone.
             let type_ = &object["spec"]["type"];
-            let private = ["eastwest-gateway-outbound", "eastwest-gateway-metrics"];
+            let private = ["outbound", "metrics", "xds"].map(|of| format!("eastwest-gateway-{of}"));
             let name = object["metadata"]["name"].as_str().unwrap_or_default();
-            let is_private = private.contains(&name);
+            let is_private = private.iter().any(|private| private == name);
             assert!(!is_private || type_ == "ClusterIP", "{name}: {type_}");
             object["kind"] == "Service" && !is_private
         });

@@ -54,6 +54,13 @@ fn values_of_a_wrong_type_are_refused_with_their_place() {
         ("outbound.ports=15444", "/outbound/ports"),
         ("autoscaling.minReplicas=two", "/autoscaling/minReplicas"),
         ("service.ports[0].name=tls", "/service/ports/0"),
+        ("source.kind=istiod", "/source/kind"),
+        ("xds.meshTls.secret=default", "/xds/meshTls"),
+        ("xds.enabled=true", "xds.tlsSecret: name a Secret"),
+        (
+            "xds.enabled=true,xds.tlsSecret=a,xds.plaintext=true",
+            "exclude each other",
+        ),
         (
             "networkGatewayPorts.tls.targetPort=15020",
             "networkGatewayPorts.tls.targetPort",

@@ -268,3 +268,70 @@ fn the_chart_is_of_the_same_version_as_the_gateway() {
     assert_eq!(chart["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(chart["appVersion"], env!("CARGO_PKG_VERSION"));
 }
+
+/// Who reaches the xDS server shows a certificate, unless everybody may; and whoever follows istiod needs nothing of Kubernetes.
+#[test]
+fn xds_is_served_and_followed_with_what_that_needs() {
+    let Some(helm) = helm("values::xds_is_served_and_followed_with_what_that_needs") else {
+        return;
+    };
+    let config = |values: &str| {
+        let objects = helm.objects(release(&["--set", values]));
+        let config = gateway::config::parse("gateway.yaml", &gateway_yaml(&objects));
+        (
+            config.unwrap_or_else(|why| panic!("{values}: {why}")),
+            objects,
+        )
+    };
+    let (plain, objects) = config("xds.enabled=true,xds.plaintext=true,xds.meshTls.mode=off");
+    assert!(plain.xds.plaintext && plain.xds.tls.is_none());
+    let mode = plain.xds.mesh_tls.mode;
+    assert_eq!(mode, gateway::config::XdsMeshTlsMode::Off);
+    let service = one(&objects, "Service", "eastwest-gateway-xds");
+    assert_eq!(service["spec"]["type"], "ClusterIP");
+
+    let (secret, objects) = config("xds.enabled=true,xds.tlsSecret=certificates");
+    let tls = secret.xds.tls.expect("it wants certificates");
+    let pod = &one(&objects, "Deployment", "eastwest-gateway")["spec"]["template"]["spec"];
+    let mounts = pod["containers"][0]["volumeMounts"].as_array();
+    let mounted = |path: &Path| {
+        let folder = path.parent().and_then(Path::to_str).expect("a folder");
+        let mut mounts = mounts.expect("mounts").iter();
+        let mount = mounts.find(|mount| mount["mountPath"] == folder);
+        let name = mount.expect("it is mounted")["name"].clone();
+        let mut volumes = pod["volumes"].as_array().expect("volumes").iter();
+        let volume = volumes.find(|volume| volume["name"] == name);
+        volume.expect("the volume").clone()
+    };
+    for path in [&tls.certificate, &tls.key, &tls.client_ca] {
+        assert_eq!(mounted(path)["secret"]["secretName"], "certificates");
+    }
+
+    let (_, objects) = config("source.kind=xds,source.xds.protocol=sotw");
+    let may_read = objects.iter().filter(|object| {
+        let kind = object["kind"].as_str().unwrap_or_default();
+        kind.contains("Role")
+    });
+    assert_eq!(may_read.count(), 0);
+    let source = yaml(&gateway_yaml(&objects))["source"].clone();
+    let expected = json!({"xds": {"address": "istiod.istio-system.svc:15012", "protocol": "sotw"}});
+    assert_eq!(source, expected);
+    // Where the gateway's own defaults look.
+    let defaults = gateway::config::XdsSource::default();
+    let pod = &one(&objects, "Deployment", "eastwest-gateway")["spec"]["template"]["spec"];
+    let mounts = pod["containers"][0]["volumeMounts"]
+        .as_array()
+        .expect("mounts");
+    let token = defaults.token.expect("a token");
+    for path in [&token, &defaults.root_certificates, &defaults.labels_file] {
+        let folder = path.parent().and_then(Path::to_str).expect("a folder");
+        assert!(
+            mounts.iter().any(|mount| mount["mountPath"] == folder),
+            "{folder}"
+        );
+    }
+}
+
+fn yaml(text: &str) -> Value {
+    serde_saphyr::from_str(text).expect("YAML")
+}

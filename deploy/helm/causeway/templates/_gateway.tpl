@@ -3,7 +3,8 @@
 {{- $targets := (include "causeway.ports" . | fromJson).targets -}}
 {{- $any := include "causeway.any" . -}}
 {{- $known := (.Files.Get "known.yaml" | fromYaml).gateway -}}
-{{- $config := dict "source" (dict "kubernetes" (dict "snapshot" (ternary "/var/lib/causeway" "" .Values.snapshot.enabled))) -}}
+{{- $config := dict "source" (include "causeway.source" . | fromJson) -}}
+{{- with include "causeway.xds" . | fromJson }}{{ $_ := set $config "xds" . }}{{ end -}}
 {{- $_ := set $config "ready" (dict "address" (printf "%s:%v" $any (get $targets "status-port"))) -}}
 {{- $_ := set $config "stats" (dict "address" (printf "%s:15020" $any)) -}}
 {{- $listeners := list (dict "address" (printf "%s:%v" $any $targets.tls) "role" "inbound") -}}
@@ -78,4 +79,41 @@ Where a grace period is given, the two shrink to fit; at most half of what it le
 {{- define "causeway.millis" -}}
 {{- $units := dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000 -}}
 {{- mul (regexFind "^[0-9]+" . | int64) (get $units (regexFind "[a-z]+$" .)) -}}
+{{- end -}}
+
+{{/* Where the gateway has its knowledge from, as JSON. */}}
+{{- define "causeway.source" -}}
+{{- if eq .Values.source.kind "xds" -}}
+{{- $istiod := printf "istiod.%s.svc:15012" (.Values.discovery.istioNamespace | default "istio-system") -}}
+{{- $given := deepCopy (.Values.source.xds | default dict) -}}
+{{- dict "xds" (mustMerge $given (dict "address" $istiod)) | toJson -}}
+{{- else -}}
+{{- dict "kubernetes" (dict "snapshot" (ternary "/var/lib/causeway" "" .Values.snapshot.enabled)) | toJson -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The xDS server, as JSON; {} without one. */}}
+{{- define "causeway.xds" -}}
+{{- $xds := dict -}}
+{{- if .Values.xds.enabled -}}
+{{- $_ := set $xds "address" (printf "%s:18000" (include "causeway.any" .)) -}}
+{{- if and .Values.xds.tlsSecret .Values.xds.plaintext -}}
+{{- fail "xds: tlsSecret and plaintext exclude each other: take one of them away" -}}
+{{- else if .Values.xds.tlsSecret -}}
+{{- $folder := "/var/run/secrets/causeway-xds" -}}
+{{- $_ := set $xds "tls" (dict "certificate" (printf "%s/tls.crt" $folder) "key" (printf "%s/tls.key" $folder) "clientCa" (printf "%s/ca.crt" $folder)) -}}
+{{- else if .Values.xds.plaintext -}}
+{{- $_ := set $xds "plaintext" true -}}
+{{- else -}}
+{{- fail "xds.tlsSecret: name a Secret with tls.crt, tls.key and ca.crt, or say xds.plaintext=true: then everybody who reaches port 18000 is told every service" -}}
+{{- end -}}
+{{- $mesh := dict -}}
+{{- range $key, $value := .Values.xds.meshTls -}}
+{{- /* `off` is a truth value in a values file. */ -}}
+{{- if kindIs "bool" $value }}{{ $value = "off" }}{{ end -}}
+{{- if $value }}{{ $_ := set $mesh $key $value }}{{ end -}}
+{{- end -}}
+{{- with $mesh }}{{ $_ := set $xds "meshTls" . }}{{ end -}}
+{{- end -}}
+{{- toJson $xds -}}
 {{- end -}}

@@ -50,6 +50,12 @@ rollingUpdate:
 {{- $taken := keys $given -}}
 {{- range .Values.envVarFrom }}{{ $taken = append $taken .name }}{{ end -}}
 {{- $fields := dict "POD_NAMESPACE" "metadata.namespace" "POD_NAME" "metadata.name" "POD_IP" "status.podIP" "NODE_NAME" "spec.nodeName" -}}
+{{- if eq .Values.source.kind "xds" -}}
+{{- $_ := set $fields "SERVICE_ACCOUNT" "spec.serviceAccountName" -}}
+{{- if not (has "ISTIO_META_WORKLOAD_NAME" $taken) -}}
+{{- $env = append $env (dict "name" "ISTIO_META_WORKLOAD_NAME" "value" (include "causeway.name" .)) -}}
+{{- end -}}
+{{- end -}}
 {{- range $name, $path := $fields -}}
 {{- if not (has $name $taken) -}}
 {{- $env = append $env (dict "name" $name "valueFrom" (dict "fieldRef" (dict "fieldPath" $path))) -}}
@@ -80,6 +86,9 @@ rollingUpdate:
 {{- end }}
 {{- end }}
 - {name: stats, containerPort: 15020, protocol: TCP}
+{{- if .Values.xds.enabled }}
+- {name: xds, containerPort: 18000, protocol: TCP}
+{{- end }}
 {{- if .Values.outbound.enabled }}
 {{- range (include "causeway.outbound" . | fromJson).ports }}
 - {name: outbound-{{ . }}, containerPort: {{ . }}, protocol: TCP}
@@ -138,4 +147,21 @@ runAsNonRoot: true
 {{- end -}}
 {{- end -}}
 {{- toJson $resources -}}
+{{- end -}}
+
+{{/* The folders of certificates, tokens and labels, as JSON: for clients of the xDS server, and as Istio's Pods have them for
+istiod. By name: where it is mounted, and what it holds. */}}
+{{- define "causeway.folders" -}}
+{{- $folders := dict -}}
+{{- if and .Values.xds.enabled .Values.xds.tlsSecret -}}
+{{- $_ := set $folders "xds-tls" (dict "at" "/var/run/secrets/causeway-xds" "holds" (dict "secret" (dict "secretName" .Values.xds.tlsSecret))) -}}
+{{- end -}}
+{{- if eq .Values.source.kind "xds" -}}
+{{- $token := dict "serviceAccountToken" (dict "audience" "istio-ca" "expirationSeconds" 43200 "path" "istio-token") -}}
+{{- $labels := dict "path" "labels" "fieldRef" (dict "fieldPath" "metadata.labels") -}}
+{{- $_ := set $folders "istio-token" (dict "at" "/var/run/secrets/tokens" "holds" (dict "projected" (dict "sources" (list $token)))) -}}
+{{- $_ := set $folders "istiod-ca-cert" (dict "at" "/var/run/secrets/istio" "holds" (dict "configMap" (dict "name" "istio-ca-root-cert"))) -}}
+{{- $_ := set $folders "istio-podinfo" (dict "at" "/etc/istio/pod" "holds" (dict "downwardAPI" (dict "items" (list $labels)))) -}}
+{{- end -}}
+{{- toJson $folders -}}
 {{- end -}}

@@ -83,7 +83,7 @@ The public Service's ports, as JSON:
 
 {{/* Whether a target is one of the ports that no public Service may lead to: admin, metrics, xDS, outbound. */}}
 {{- define "causeway.isPrivate" -}}
-{{- $private := list "15000" "15020" "18000" "stats" -}}
+{{- $private := list "15000" "15020" "18000" "stats" "xds" -}}
 {{- range (include "causeway.outbound" .root | fromJson).ports -}}
 {{- $private = concat $private (list (toString .) (printf "outbound-%v" .)) -}}
 {{- end -}}

@@ -24,6 +24,7 @@ Istio's chart keeps its defaults under a key of their own, and takes what stands
 {{- end -}}
 {{- include "causeway.onlyTexts" (dict "path" "serviceAccount.annotations" "map" .Values.serviceAccount.annotations) -}}
 {{- include "causeway.onlyTexts" (dict "path" "outbound.annotations" "map" .Values.outbound.annotations) -}}
+{{- include "causeway.onlyTexts" (dict "path" "xds.annotations" "map" .Values.xds.annotations) -}}
 {{- end -}}
 
 {{/* What was taken away by null is there again, without anything in it; a switch without a position is off, kind and image
@@ -40,6 +41,7 @@ are what they are by default. */}}
 {{- if not (kindIs "bool" (get .Values.istio "discoverable")) }}{{ $_ := set .Values.istio "discoverable" true }}{{ end -}}
 {{- if not (get .Values.service "type") }}{{ $_ := set .Values.service "type" "LoadBalancer" }}{{ end -}}
 {{- if not (get .Values.outbound "ports") }}{{ $_ := set .Values.outbound "ports" (list 15444) }}{{ end -}}
+{{- if not (get .Values.source "kind") }}{{ $_ := set .Values.source "kind" "kubernetes" }}{{ end -}}
 {{- $_ := set .Values "kind" (get .Values "kind" | default "Deployment") -}}
 {{- end -}}
 
