@@ -382,6 +382,14 @@ async fn a_router_of_istiod_routes_as_its_envoy_would_and_outlives_it() {
     .await;
     let status = get(story.app().addresses().admin, "/source").await.json();
     assert_eq!(status["refused"], serde_json::json!([]), "{status}");
+    let xds = get(story.app().addresses().admin, "/xds").await.json();
+    let told = &xds["client"];
+    assert_eq!(
+        (&told["state"], &told["loaded"]),
+        (&"following".into(), &false.into())
+    );
+    let version = told["kinds"]["listeners"]["version"].as_str();
+    assert!(version.is_some_and(|version| !version.is_empty()), "{xds}");
 
     // istiod dies: nothing is lost. What goes meanwhile is gone when it is back.
     story.istiod.kill();

@@ -16,15 +16,18 @@ use tokio::task::JoinHandle;
 use crate::routes::{EXPOSE, can_run, pod};
 
 /// What a stock Envoy, which lacks Istio's own filters, must not be sent.
-const STOCK: &[(&str, &str)] = &[
+pub(crate) const STOCK: &[(&str, &str)] = &[
     ("PILOT_ENABLE_METADATA_EXCHANGE", "false"),
     ("PILOT_ENABLE_ALPN_FILTER", "false"),
 ];
 
-const CLUSTER: &str = "outbound|5000||hello.default.svc.cluster.local";
+pub(crate) const CLUSTER: &str = "outbound|5000||hello.default.svc.cluster.local";
+
+/// Where the sidecar takes connections.
+pub(crate) const SIDECAR: &str = "10.2.1.1:5000";
 
 /// Who the sidecar belongs to, and where it takes connections: there are no iptables here.
-const CLIENT: &str = "
+pub(crate) const CLIENT: &str = "
 apiVersion: v1
 kind: Pod
 metadata: {name: client-0, namespace: default, labels: {app: client, security.istio.io/tlsMode: istio}}
@@ -64,7 +67,7 @@ endpoints:
 ";
 
 /// What a sidecar's agent would write for it, as far as a stock Envoy needs it.
-fn bootstrap(istiod: SocketAddr, secrets: SocketAddr, admin: SocketAddr) -> String {
+pub(crate) fn bootstrap(istiod: SocketAddr, secrets: SocketAddr, admin: SocketAddr) -> String {
     let cluster = |name: &str, at: SocketAddr| {
         let (ip, port) = (at.ip(), at.port());
         format!(
@@ -147,7 +150,7 @@ impl Drop for Balancer {
 }
 
 /// Connections one after the other through the sidecar, until it is ended: who answered, and what failed.
-struct Traffic {
+pub(crate) struct Traffic {
     state: Arc<State>,
     task: JoinHandle<()>,
 }
@@ -161,7 +164,7 @@ struct State {
 }
 
 impl Traffic {
-    fn start(sidecar: SocketAddr) -> Self {
+    pub(crate) fn start(sidecar: SocketAddr) -> Self {
         let state = Arc::new(State::default());
         let of = state.clone();
         let task = tokio::spawn(async move {
@@ -183,7 +186,7 @@ impl Traffic {
     }
 
     /// Waits until so many more have been answered.
-    async fn until_more(&self, count: u64) {
+    pub(crate) async fn until_more(&self, count: u64) {
         let before = self.answered();
         until_async("connections go on being answered", async || {
             self.answered() >= before + count
@@ -192,7 +195,7 @@ impl Traffic {
     }
 
     /// Waits until this one answers.
-    async fn until_from(&self, who: &str) {
+    pub(crate) async fn until_from(&self, who: &str) {
         until_async(&format!("{who} answers"), async || {
             *self.state.last.lock() == who
         })
@@ -200,7 +203,7 @@ impl Traffic {
     }
 
     /// Ends it: how many were answered, and what failed.
-    async fn end(self) -> (u64, Vec<String>) {
+    pub(crate) async fn end(self) -> (u64, Vec<String>) {
         self.state.over.store(true, Ordering::Relaxed);
         self.task.await.expect("it ends");
         let failures = std::mem::take(&mut *self.state.failures.lock());
@@ -209,7 +212,7 @@ impl Traffic {
 }
 
 /// One connection through the sidecar: who answered.
-async fn ask(sidecar: SocketAddr) -> Result<String, String> {
+pub(crate) async fn ask(sidecar: SocketAddr) -> Result<String, String> {
     let asking = async {
         let mut stream = BufReader::new(TcpStream::connect(sidecar).await?);
         stream.write_all(b"who\n").await?;
@@ -270,7 +273,7 @@ async fn story(knows: Knows) {
     let admin = "127.0.0.1:15000".parse().expect("an address");
     let text = bootstrap(us_istiod.plaintext(), secrets.address(), admin);
     let envoy = Envoy::start(&envoy, &text, admin).await;
-    let sidecar: SocketAddr = "10.2.1.1:5000".parse().expect("an address");
+    let sidecar: SocketAddr = SIDECAR.parse().expect("an address");
     let waiting = until_async("the sidecar reaches eu", async || {
         ask(sidecar).await.as_deref() == Ok("eu")
     });
@@ -335,7 +338,7 @@ async fn story(knows: Knows) {
 }
 
 /// Whether this can run here: it needs Envoy, too.
-fn can_run_with_envoy(test: &str) -> bool {
+pub(crate) fn can_run_with_envoy(test: &str) -> bool {
     if let Err(why) = find_envoy() {
         say(&format!("== SKIPPED {test}: {why}"));
         return false;

@@ -103,6 +103,16 @@ impl Istiod {
         istiod
     }
 
+    /// Replaces its file of this name, `mesh` or `networks`; it reads them again when they change.
+    ///
+    /// # Panics
+    /// When the folder is gone.
+    pub fn configure(&self, name: &str, text: &str) {
+        let next = self.folder.path().join("next");
+        std::fs::write(&next, text).expect("written");
+        std::fs::rename(&next, self.file(name)).expect("renamed");
+    }
+
     /// Kills it, and starts it again.
     pub async fn restart(&mut self) {
         self.kill();
