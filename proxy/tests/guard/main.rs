@@ -6,6 +6,7 @@
 
 mod calls;
 mod heap;
+mod instructions;
 mod limits;
 mod stage;
 
