@@ -172,3 +172,72 @@ impl Shared {
         Ok(kept.written_at)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keeper(folder: &std::path::Path, network: &str) -> Keeper {
+        let settings = client::Settings {
+            server: client::Server {
+                address: "istiod:15012".into(),
+                ..client::Server::default()
+            },
+            node: client::Node {
+                network: network.into(),
+                ..client::Node::default()
+            },
+            ..client::Settings::default()
+        };
+        Keeper::new(folder.to_owned(), &settings, 1 << 20)
+    }
+
+    #[tokio::test]
+    async fn what_was_said_is_found_again_by_whoever_asks_the_same() {
+        let place = tempfile::tempdir().expect("a folder");
+        let first = keeper(place.path(), "n1");
+        assert_eq!(first.load().await, None);
+        assert_eq!(first.status().ignored, []);
+        let snapshot = Arc::new(Snapshot {
+            version: 7,
+            ..Snapshot::default()
+        });
+        let (_publish, snapshots) = watch::channel(snapshot.clone());
+        first.shared.save(&snapshots).await;
+        let written_at = first.status().written_at;
+        assert!(written_at.is_some() && first.status().last_error.is_none());
+
+        let again = keeper(place.path(), "n1");
+        assert_eq!(again.load().await, Some(snapshot));
+        assert_eq!(again.status().written_at, written_at);
+
+        let other = keeper(place.path(), "n2");
+        assert_eq!(other.load().await, None);
+        let [ignored] = &*other.status().ignored else {
+            panic!("{:?}", other.status());
+        };
+        assert!(ignored.why.contains("network n1"), "{ignored:?}");
+
+        let file = place.path().join("xds.json");
+        std::fs::write(file, "half").expect("written");
+        let damaged = keeper(place.path(), "n1");
+        assert_eq!(damaged.load().await, None);
+        assert_eq!(damaged.status().ignored.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_refuses_is_told_until_a_later_write_succeeds() {
+        let place = tempfile::tempdir().expect("a folder");
+        let folder = place.path().join("kept");
+        std::fs::write(&folder, "in the way").expect("written");
+        let keeper = keeper(&folder, "n1");
+        let (publish, snapshots) = watch::channel(Arc::new(Snapshot::default()));
+        keeper.shared.save(&snapshots).await;
+        assert!(keeper.status().last_error.is_some());
+        std::fs::remove_file(&folder).expect("out of the way");
+        publish.send_replace(Arc::new(Snapshot::default()));
+        keeper.shared.save(&snapshots).await;
+        assert_eq!(keeper.status().last_error, None);
+        assert!(keeper.status().written_at.is_some());
+    }
+}
