@@ -1,6 +1,6 @@
 //! What the data path is told at its start. How it is read from a file is the gateway's business.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -55,6 +55,12 @@ impl Listener {
             role,
             proxy_sources: None,
         }
+    }
+
+    /// Whether who connects from here is to send a PROXY header, which says who the client is.
+    pub(crate) fn takes_header_from(&self, peer: IpAddr) -> bool {
+        let mut sources = self.proxy_sources.iter().flatten();
+        sources.any(|source| source.contains(&peer))
     }
 }
 

@@ -80,29 +80,35 @@ impl Gauges {
         self.workers.iter().map(|open| open.0.load(Relaxed)).sum()
     }
 
-    /// Judges a new client; unless it is dropped, it is counted with its source until [`Gauges::leave`].
-    pub(crate) fn enter(&self, source: IpAddr) -> Admission {
+    /// Judges a new client; unless it is dropped, it is counted with its source until [`Gauges::leave`]. `None`: who it is
+    /// will only be said later, and then asked for by [`Gauges::enter_source`].
+    pub(crate) fn enter(&self, source: Option<IpAddr>) -> Admission {
         let open = self.open();
         if open >= self.limit + REFUSALS {
             return Admission::Drop;
         }
-        let mut admission = if open >= self.limit {
-            Admission::Crowded
+        match source.map_or(Admission::Serve, |source| self.enter_source(source)) {
+            Admission::Serve if open >= self.limit => Admission::Crowded,
+            admission => admission,
+        }
+    }
+
+    /// Judges one more client of this source, and counts it unless it is dropped.
+    pub(crate) fn enter_source(&self, source: IpAddr) -> Admission {
+        let Some((limit, sources)) = &self.per_source else {
+            return Admission::Serve;
+        };
+        let mut sources = sources.lock();
+        let count = sources.entry(source).or_insert(0);
+        if *count >= *limit + REFUSALS_PER_SOURCE {
+            return Admission::Drop;
+        }
+        *count += 1;
+        if *count > *limit {
+            Admission::Refuse
         } else {
             Admission::Serve
-        };
-        if let Some((limit, sources)) = &self.per_source {
-            let mut sources = sources.lock();
-            let count = sources.entry(source).or_insert(0);
-            if *count >= *limit + REFUSALS_PER_SOURCE {
-                return Admission::Drop;
-            }
-            *count += 1;
-            if *count > *limit {
-                admission = Admission::Refuse;
-            }
         }
-        admission
     }
 
     /// Counts a client to a worker.
@@ -116,10 +122,10 @@ impl Gauges {
         self.assign(to);
     }
 
-    /// A connection of this worker is over.
-    pub(crate) fn leave(&self, worker: usize, source: IpAddr) {
+    /// A connection of this worker is over; `source`: whom it was counted with.
+    pub(crate) fn leave(&self, worker: usize, source: Option<IpAddr>) {
         self.workers[worker].0.fetch_sub(1, Relaxed);
-        if let Some((_, sources)) = &self.per_source {
+        if let (Some((_, sources)), Some(source)) = (&self.per_source, source) {
             let mut sources = sources.lock();
             if let Some(count) = sources.get_mut(&source) {
                 *count -= 1;
@@ -204,7 +210,7 @@ mod tests {
         let gauges = gauges(1, 2, None);
         let mut seen = Vec::new();
         for _ in 0..2 + REFUSALS + 1 {
-            let admission = gauges.enter(SOURCE);
+            let admission = gauges.enter(Some(SOURCE));
             if admission != Admission::Drop {
                 gauges.assign(0);
             }
@@ -237,13 +243,14 @@ mod tests {
     #[test]
     fn one_source_cannot_take_all() {
         let gauges = gauges(1, 100, Some(1));
-        assert_eq!(gauges.enter(SOURCE), Admission::Serve);
+        assert_eq!(gauges.enter(Some(SOURCE)), Admission::Serve);
         gauges.assign(0);
-        assert_eq!(gauges.enter(SOURCE), Admission::Refuse);
+        assert_eq!(gauges.enter(None), Admission::Serve, "not known yet");
+        assert_eq!(gauges.enter(Some(SOURCE)), Admission::Refuse);
         gauges.assign(0);
-        gauges.leave(0, SOURCE);
-        gauges.leave(0, SOURCE);
-        assert_eq!(gauges.enter(SOURCE), Admission::Serve);
+        gauges.leave(0, Some(SOURCE));
+        gauges.leave(0, Some(SOURCE));
+        assert_eq!(gauges.enter(Some(SOURCE)), Admission::Serve);
     }
 
     /// Design section 5: more than 1.25 times the least loaded, and 2 more.

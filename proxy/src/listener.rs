@@ -110,7 +110,7 @@ fn take_the_rest(worker: &Rc<Worker>, listener: &TcpListener, index: u16, reserv
 
 fn admit(worker: &Rc<Worker>, socket: TcpStream, peer: SocketAddr, listener: u16) {
     let gauges = worker.gauges();
-    let admission = gauges.enter(peer.ip());
+    let admission = gauges.enter(worker.source_at_accept(listener, peer));
     match admission {
         Admission::Drop => worker.stats().dropped(),
         Admission::Crowded => {

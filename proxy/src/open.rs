@@ -1,10 +1,13 @@
 //! What is said about a connection that is open. It must not change it.
 
+use std::fmt::Write;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::Origin;
+use tokio::sync::oneshot;
 
 use crate::close::Stage;
 use crate::config::Role;
@@ -46,11 +49,59 @@ pub struct Query {
     pub limit: usize,
 }
 
+/// Connections that are looked at before others of the worker get their turn.
+const AT_ONCE: usize = 256;
+
+/// Lists a worker's connections, the oldest first: there may be a hundred thousand, and none of them waits for that.
+pub(crate) async fn list(
+    worker: Rc<Worker>,
+    query: Arc<Query>,
+    reply: oneshot::Sender<Vec<OpenConnection>>,
+) {
+    let mut found = Vec::new();
+    let mut text = String::new();
+    for keys in worker.by_age().chunks(AT_ONCE) {
+        for key in keys {
+            if let Some(conn) = worker.conn(*key)
+                && matches(&conn, &query, &mut text)
+                && found.len() < query.limit
+            {
+                found.push(OpenConnection::of(&worker, &conn));
+            }
+        }
+        if found.len() >= query.limit || reply.is_closed() {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    // Whoever asked may have gone.
+    drop(reply.send(found));
+}
+
+/// Whether it is asked for; `text` is there to be written into.
+fn matches(conn: &Conn, query: &Query, text: &mut String) -> bool {
+    let Some(wanted) = &query.contains else {
+        return true;
+    };
+    let mut says = |address: SocketAddr| {
+        text.clear();
+        // A string takes everything.
+        let _ = write!(text, "{address}");
+        text.contains(wanted)
+    };
+    says(conn.client())
+        || conn
+            .chosen
+            .get()
+            .is_some_and(|choice| says(choice.address()))
+        || conn.name().is_some_and(|name| name.contains(wanted))
+}
+
 impl OpenConnection {
-    /// What is said about this one, if it is asked for.
-    pub(crate) fn of(worker: &Worker, conn: &Conn, query: &Query) -> Option<Self> {
+    /// What is said about this one.
+    fn of(worker: &Worker, conn: &Conn) -> Self {
         let bound = worker.bound(conn.listener);
-        let open = Self {
+        Self {
             age: worker.clock.micros().since(conn.accepted),
             role: bound.role,
             listener: bound.address,
@@ -64,18 +115,6 @@ impl OpenConnection {
                 .map(|choice| (choice.address(), choice.origin.clone(), choice.tier)),
             sent: conn.traffic.sent.get(),
             received: conn.traffic.received.get(),
-        };
-        open.matches(query).then_some(open)
-    }
-
-    fn matches(&self, query: &Query) -> bool {
-        let Some(wanted) = &query.contains else {
-            return true;
-        };
-        let name = self.name.as_ref().is_some_and(|name| name.contains(wanted));
-        let upstream =
-            |(address, ..): &(SocketAddr, Arc<Origin>, u8)| address.to_string().contains(wanted);
-        name || self.client.to_string().contains(wanted)
-            || self.upstream.as_ref().is_some_and(upstream)
+        }
     }
 }

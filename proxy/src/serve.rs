@@ -152,6 +152,12 @@ impl Proxy {
         self.progress.gateways.lock().clone()
     }
 
+    /// What is thought of one gateway's address.
+    #[must_use]
+    pub fn gateway(&self, address: SocketAddr) -> Option<GatewayHealth> {
+        self.progress.gateways.lock().get(&address).cloned()
+    }
+
     /// What is thought of every other network that is entered through gateways.
     #[must_use]
     pub fn networks(&self) -> BTreeMap<NetworkId, NetworkHealth> {

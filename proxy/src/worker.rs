@@ -7,7 +7,7 @@ mod round;
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -28,7 +28,7 @@ use crate::config::{Config, Listener, Role};
 use crate::conn::{self, Conn};
 use crate::limits::{Admission, Gauges};
 use crate::listener::{self, Registered};
-use crate::open::{OpenConnection, Query};
+use crate::open::{self, OpenConnection, Query};
 use crate::relay;
 use crate::stats::Stats;
 use crate::table::{Route, Tables};
@@ -153,8 +153,9 @@ async fn work(
                 closing.send_replace(true);
             }
             Message::Close(batch) => worker.close_some(batch),
-            // Whoever asked may have gone.
-            Message::List { query, reply } => drop(reply.send(worker.list(&query))),
+            Message::List { query, reply } => {
+                tokio::task::spawn_local(open::list(worker.clone(), query, reply));
+            }
             Message::Stop => break,
         }
     }
@@ -278,6 +279,13 @@ impl Worker {
         &self.shared.config.listeners[usize::from(index)]
     }
 
+    /// Whom a client counts for before it has said a word; nobody where a PROXY header is to name it: all of a load balancer's
+    /// clients would be one.
+    pub(crate) fn source_at_accept(&self, listener: u16, peer: SocketAddr) -> Option<IpAddr> {
+        let peer = peer.ip();
+        (!self.listener(listener).takes_header_from(peer)).then_some(peer)
+    }
+
     /// The route for a server name.
     pub(crate) fn find(&self, role: Role, port: u16, name: &str) -> Result<Arc<Route>, Reason> {
         self.shared.tables.load().find(role, port, name).cloned()
@@ -369,22 +377,26 @@ impl Worker {
         self.closer.borrow_mut().begin(batch, conns.len(), now);
     }
 
-    fn list(&self, query: &Query) -> Vec<OpenConnection> {
-        let mut found = Vec::new();
-        self.conns.borrow().each(|conn| {
-            if found.len() < query.limit
-                && let Some(open) = OpenConnection::of(self, conn, query)
-            {
-                found.push(open);
-            }
-        });
-        found
+    /// The connections that are open, the oldest first.
+    pub(crate) fn by_age(&self) -> Vec<Key> {
+        let mut all = Vec::new();
+        let conns = self.conns.borrow();
+        conns.each(|conn| all.push((conn.accepted, conn.key)));
+        all.sort_unstable_by_key(|(accepted, _)| *accepted);
+        all.into_iter().map(|(_, key)| key).collect()
+    }
+
+    /// The connection of this key, if it is still open.
+    pub(crate) fn conn(&self, key: Key) -> Option<Rc<Conn>> {
+        self.conns.borrow().get(key).cloned()
     }
 
     fn finished(&self, conn: &Conn, close: Close) {
         self.conns.borrow_mut().remove(conn.key);
         self.release(conn.held.take());
-        self.gauges().leave(self.index, conn.peer.ip());
+        let source = self.source_at_accept(conn.listener, conn.peer);
+        self.gauges()
+            .leave(self.index, source.or_else(|| conn.source()));
         self.stats().closed(close);
         conn.tell_end(close);
         if let Some(omitted) = self.shared.quota.take(close, self.now())

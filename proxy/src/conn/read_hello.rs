@@ -31,7 +31,7 @@ pub(super) async fn read_hello(
             }
             Ok(0) => return Err(conn.close(Reason::HelloCut, Blame::Downstream)),
             Ok(_) => {
-                wants_header = wants_header && !proxy_header::take(conn)?;
+                wants_header = wants_header && !proxy_header::take(worker, conn)?;
                 if !wants_header {
                     match parser.advance(&conn.held.borrow()) {
                         Ok(Some(hello)) => return Ok(hello),

@@ -1,7 +1,7 @@
 //! What a worker remembers of one open connection. It must not decide anything about it.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -73,6 +73,8 @@ struct Rare {
     name: OnceCell<Box<str>>,
     /// Whom a PROXY header named.
     client: OnceCell<SocketAddr>,
+    /// Whom it counts for, of those that a header named.
+    source: OnceCell<IpAddr>,
     /// Attempts that did not get the connection.
     attempts: RefCell<Vec<Attempt>>,
 }
@@ -144,6 +146,16 @@ impl Conn {
 
     pub(super) fn set_client(&self, client: SocketAddr) {
         let _ = self.rare().client.set(client);
+    }
+
+    /// Whom it counts for, where a PROXY header has said so.
+    pub(crate) fn source(&self) -> Option<IpAddr> {
+        self.rare.get()?.source.get().copied()
+    }
+
+    /// It has been counted for whom its PROXY header named.
+    pub(super) fn set_source(&self, source: IpAddr) {
+        let _ = self.rare().source.set(source);
     }
 
     /// An attempt that did not get the connection.
