@@ -32,6 +32,7 @@ pub struct Client {
 /// An open connection, its handshake done.
 pub struct Connection {
     address: SocketAddr,
+    local: SocketAddr,
     stream: BufStream<TlsStream<Watched>>,
     started: Instant,
     connect: Duration,
@@ -118,6 +119,8 @@ impl Client {
         stream
             .set_nodelay(true)
             .map_err(|source| self.failed(Kind::Connect, source))?;
+        let local = stream.local_addr();
+        let local = local.map_err(|source| self.failed(Kind::Connect, source))?;
         let answered = Arc::new(AtomicBool::new(false));
         let watched = Watched {
             stream,
@@ -141,6 +144,7 @@ impl Client {
         };
         Ok(Connection {
             address: self.gateway,
+            local,
             stream: BufStream::with_capacity(256, 256, stream),
             started,
             connect,
@@ -159,6 +163,12 @@ impl Client {
 }
 
 impl Connection {
+    /// Our own end: the client, in the gateway's words.
+    #[must_use]
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
     /// One request and its response.
     ///
     /// # Errors

@@ -139,7 +139,8 @@ impl App {
     /// # Errors
     /// When a metric is registered twice, which is a defect.
     pub fn metrics(&self) -> prometheus::Result<Vec<u8>> {
-        metrics::render(&self.state)
+        let pieces: Vec<_> = metrics::render(&self.state)?.collect();
+        Ok(pieces.concat())
     }
 
     /// Opens the access log's file again.

@@ -163,6 +163,21 @@ pub(crate) fn say(text: &str) -> io::Result<()> {
     }
 }
 
+/// Writes a page for people.
+fn show(page: &str) -> io::Result<()> {
+    say(&plain(page))
+}
+
+/// A text that cannot steer a terminal: names and errors in it come from other clusters, which may say anything.
+fn plain(text: &str) -> String {
+    let plain = |c: char| match c {
+        '\n' => c,
+        _ if c.is_control() => char::REPLACEMENT_CHARACTER,
+        _ => c,
+    };
+    text.chars().map(plain).collect()
+}
+
 fn schema() -> anyhow::Result<ExitCode> {
     let both = serde_json::json!({
         "gateway": schemars::schema_for!(Gateway),

@@ -42,6 +42,9 @@ const AGE: Duration = Duration::from_secs(60);
 /// Bytes of a request's head.
 const HEAD: usize = 16 << 10;
 
+/// Who answers, so that our own command line knows a gateway when it meets one.
+pub(crate) const SERVER: &str = "causeway";
+
 /// An answer.
 pub(crate) type Answer = Response<Payload>;
 
@@ -170,11 +173,25 @@ pub(crate) fn snapshot(snapshot: Arc<Snapshot>) -> Answer {
     )
 }
 
+/// An answer that is written piece by piece.
+pub(crate) fn pieces(
+    content_type: &'static str,
+    pieces: impl Iterator<Item = Bytes> + Send + 'static,
+) -> Answer {
+    let body = Payload::Pieces(Box::new(pieces));
+    of_type(StatusCode::OK, content_type, body)
+}
+
 fn of_type(status: StatusCode, content_type: &'static str, body: Payload) -> Answer {
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
-    let value = header::HeaderValue::from_static(content_type);
-    answer.headers_mut().insert(header::CONTENT_TYPE, value);
+    for (name, value) in [
+        (header::CONTENT_TYPE, content_type),
+        (header::SERVER, SERVER),
+    ] {
+        let value = header::HeaderValue::from_static(value);
+        answer.headers_mut().insert(name, value);
+    }
     answer
 }
 

@@ -9,9 +9,10 @@ pub(crate) mod series;
 mod source;
 mod totals;
 
+use bytes::Bytes;
 use prometheus::{Encoder, Registry, TextEncoder};
 
-use self::istio::IstioTcp;
+use self::istio::Lines;
 pub(crate) use self::istio::Myself;
 pub(crate) use self::mesh::{EndpointCounts, STATES};
 use self::series::{counter, gauge};
@@ -19,11 +20,13 @@ pub(crate) use self::totals::Totals;
 use crate::app::State;
 use crate::{cli, process};
 
-/// Every metric as text.
+/// Every metric as text, piece by piece: what a scrape holds of it does not grow with what there is to tell.
 ///
 /// # Errors
 /// When a metric is registered twice, which is a defect.
-pub(crate) fn render(state: &State) -> prometheus::Result<Vec<u8>> {
+pub(crate) fn render(
+    state: &State,
+) -> prometheus::Result<impl Iterator<Item = Bytes> + Send + use<>> {
     let registry = Registry::new();
     gauge(
         &registry,
@@ -47,10 +50,8 @@ pub(crate) fn render(state: &State) -> prometheus::Result<Vec<u8>> {
             gauge(&registry, figure.name, figure.help, &[], series)?;
         }
     }
-    let tables = state.proxy.tables().clone();
-    let totals = state.totals.clone();
-    registry.register(Box::new(IstioTcp::new(tables, totals, &state.myself)?))?;
     let mut text = Vec::new();
     TextEncoder::new().encode(&registry.gather(), &mut text)?;
-    Ok(text)
+    let lines = Lines::new(&state.proxy.tables().load(), &state.totals, &state.myself);
+    Ok(std::iter::once(Bytes::from(text)).chain(lines))
 }

@@ -1,24 +1,33 @@
-//! Asking a running gateway's admin API. It must not know what the answers mean.
+//! Asking a running gateway's admin API. It must not know what the answers mean, and trusts nobody who happens to listen there.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-/// How long the gateway may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+use super::plain;
+use crate::http::SERVER;
+
+/// How long a gateway is waited for.
+const PATIENCE: Patience = Patience {
+    silence: Duration::from_secs(5),
+    whole: Duration::from_secs(60),
+};
 
 /// Bytes of an answer that are read.
-const ANSWER: u64 = 64 << 20;
+const ANSWER: usize = 64 << 20;
+
+/// Bytes of a refusal that are shown.
+const REFUSAL: usize = 2_000;
 
 /// Which gateway is asked, and how the answer is shown.
 #[derive(Args, Debug)]
 pub(super) struct Ask {
-    /// The gateway's admin address.
-    #[arg(long, default_value = "127.0.0.1:15000")]
+    /// The gateway's admin address; a port alone is one of this machine.
+    #[arg(long, default_value = "127.0.0.1:15000", value_parser = address)]
     admin: SocketAddr,
     /// For people, or the admin API's own answer.
     #[arg(long, value_enum, default_value_t = Output::Text)]
@@ -34,43 +43,104 @@ pub(super) enum Output {
     Json,
 }
 
+#[derive(Clone, Copy)]
+struct Patience {
+    /// Without a byte.
+    silence: Duration,
+    /// For the whole answer: a byte now and then is no progress.
+    whole: Duration,
+}
+
 impl Ask {
     /// The answer to a GET.
     ///
     /// # Errors
     /// What is wrong, and what to do about it.
     pub(super) fn get(&self, path: &str) -> anyhow::Result<Value> {
-        let admin = self.admin;
-        let no_gateway = || {
-            format!(
-                "no gateway answers on {admin}: is one running here, and is its admin address (gateway.yaml, admin.address) another one? Name it with --admin; in a cluster, forward the port first (kubectl port-forward POD 15000)"
-            )
-        };
-        let answer = exchange(admin, path).with_context(no_gateway)?;
-        let not_ours = || {
-            format!(
-                "what answers on {admin} is not a Causeway's admin API: 15020 and 15021 are its metrics and readiness, 15000 is admin"
-            )
-        };
-        let text = String::from_utf8(answer).with_context(not_ours)?;
-        let (head, body) = text.split_once("\r\n\r\n").with_context(not_ours)?;
-        let status = head.lines().next().unwrap_or_default();
-        if status.contains(" 404 ") && body.starts_with("nothing is here") {
-            bail!("{}, or of another version", not_ours());
-        }
-        if !status.contains(" 200 ") {
-            bail!("{}", body.trim_end());
-        }
-        serde_json::from_str(body).with_context(not_ours)
+        ask(self.admin, path, PATIENCE)
     }
 }
 
-fn exchange(admin: SocketAddr, path: &str) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(&admin, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+fn ask(admin: SocketAddr, path: &str, patience: Patience) -> anyhow::Result<Value> {
+    let stream = TcpStream::connect_timeout(&admin, patience.silence).with_context(|| {
+        format!(
+            "no gateway answers on {admin}: is one running here, and is its admin address (gateway.yaml, admin.address) another one? Name it with --admin; in a cluster, forward the port first (kubectl port-forward POD 15000)"
+        )
+    })?;
+    let answer = exchange(stream, path, patience).with_context(|| {
+        format!("{admin} was asked, but did not answer to the end: is it a gateway that is stopping or overloaded, or another program? (--admin names the address)")
+    })?;
+    let not_ours = || {
+        format!(
+            "what answers on {admin} is not a Causeway's admin API: 15020 and 15021 are its metrics and readiness, 15000 is admin"
+        )
+    };
+    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+    let (head, body) = answer.split_at(end.with_context(not_ours)? + 4);
+    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+    let header = |name: &str| {
+        let mut lines = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+        let found = lines.find(|(known, _)| *known == name);
+        found.map(|(_, value)| value.trim())
+    };
+    if header("server") != Some(SERVER) {
+        bail!(not_ours());
+    }
+    let due = header("content-length").and_then(|length| length.parse::<usize>().ok());
+    if answer.len() >= ANSWER {
+        bail!(
+            "the answer of {admin} has more than {} MiB: ask for it with curl, and part by part",
+            ANSWER >> 20
+        );
+    }
+    if due.is_some_and(|due| body.len() < due) {
+        bail!(
+            "{admin} stopped in the middle of its answer: the gateway has ended, or the way to it is cut; ask again"
+        );
+    }
+    let status = head.lines().next().unwrap_or_default();
+    if status.contains(" 404 ") && body.starts_with(b"nothing is here") {
+        bail!("{}, or of another version", not_ours());
+    }
+    if !status.contains(" 200 ") {
+        let said = String::from_utf8_lossy(&body[..body.len().min(REFUSAL)]);
+        bail!("{}", plain(said.trim_end()));
+    }
+    serde_json::from_slice(body).with_context(not_ours)
+}
+
+fn exchange(mut stream: TcpStream, path: &str, patience: Patience) -> io::Result<Vec<u8>> {
+    let begun = Instant::now();
+    stream.set_write_timeout(Some(patience.silence))?;
+    stream.set_read_timeout(Some(patience.silence))?;
     // HTTP/1.0: the answer comes in one piece and ends with the connection.
     write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
     let mut answer = Vec::new();
-    stream.take(ANSWER).read_to_end(&mut answer)?;
+    let mut part = vec![0; 64 << 10];
+    while answer.len() < ANSWER {
+        if begun.elapsed() > patience.whole {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        match stream.read(&mut part)? {
+            0 => break,
+            count => answer.extend_from_slice(&part[..count]),
+        }
+    }
     Ok(answer)
 }
+
+/// An address, a name with a port, or a port. Of a name's addresses an IPv4 one, if there is one, as the default is.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.parse::<u16>() {
+        return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
+    }
+    let found = text.to_socket_addrs();
+    let found = found.map_err(|fault| format!("{fault}: write an address like 127.0.0.1:15000"))?;
+    let mut found: Vec<SocketAddr> = found.collect();
+    found.sort_by_key(SocketAddr::is_ipv6);
+    let first = found.first().copied();
+    first.ok_or_else(|| "this name has no address".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::ask::{Ask, Output};
 use super::columns::columns;
-use super::say;
+use super::{say, show};
 
 /// Which gateway.
 #[derive(Args)]
@@ -22,10 +22,16 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let status = options.ask.get("/source")?;
     if status.get("clusters").is_none() {
-        bail!("this gateway has a file as its source, and knows of no clusters by themselves");
+        let source = match status.get("address") {
+            Some(_) => "follows an xDS server",
+            None => "has a file as its source",
+        };
+        bail!(
+            "this gateway {source}, and knows of no clusters by themselves: causeway status says how that goes"
+        );
     }
     match options.ask.output {
-        Output::Text => say(&table(&status, now()))?,
+        Output::Text => show(&table(&status, now()))?,
         Output::Json => say(&format!("{status:#}\n"))?,
     }
     Ok(ExitCode::SUCCESS)

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::ask::{Ask, Output};
 use super::columns::columns;
-use super::say;
+use super::{say, show};
 
 /// Which name, where.
 #[derive(Args)]
@@ -35,7 +35,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     let said = options.ask.get(&format!("/explain?{}", query.finish()))?;
     match options.ask.output {
-        Output::Text => say(&page(&said))?,
+        Output::Text => show(&page(&said))?,
         Output::Json => say(&format!("{said:#}\n"))?,
     }
     let mut listeners = said["listeners"].as_array().into_iter().flatten();

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::ask::{Ask, Output};
 use super::columns::columns;
-use super::say;
+use super::{say, show};
 
 /// Which gateway.
 #[derive(Args)]
@@ -20,7 +20,7 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let status = options.ask.get("/status")?;
     match options.ask.output {
-        Output::Text => say(&page(&status))?,
+        Output::Text => show(&page(&status))?,
         Output::Json => say(&format!("{status:#}\n"))?,
     }
     Ok(if status["ready"] == true {
@@ -67,7 +67,7 @@ fn page(status: &Value) -> String {
         [
             "known".into(),
             format!(
-                "{} services, {} routes, {} other networks, snapshot {}",
+                "{} services, {} routes, {} networks, snapshot {}",
                 status["services"], status["routes"], status["networks"], status["snapshotVersion"]
             ),
         ],
@@ -217,7 +217,7 @@ gateway           Causeway 0.1.0 in cluster us
 state             not ready, waiting for clusters
 listeners         inbound 0.0.0.0:15443
 open connections  3 of 100
-known             1 services, 2 routes, 3 other networks, snapshot 7
+known             1 services, 2 routes, 3 networks, snapshot 7
 entered           n1 usable; n2 usable, 1 of 2 gateways out; n3 dead since 12 s, 2 of 2 gateways out
 ejected now       0 (1 so far)
 served by tier    0: 5, 2: 1

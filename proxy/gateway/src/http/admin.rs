@@ -1,6 +1,8 @@
 //! The admin API: what the gateway is told, knows and sees, and the few things it can be asked to do. GET changes nothing.
 
+mod endpoints;
 mod explain;
+mod listing;
 mod mesh;
 mod networks;
 mod orders;
@@ -11,6 +13,7 @@ mod views;
 
 use std::sync::Arc;
 
+use http::uri::Authority;
 use http::{Method, Request, StatusCode, header};
 use hyper::body::Incoming;
 use serde_json::json;
@@ -31,7 +34,7 @@ const PATHS: [(&str, &str); 15] = [
     ),
     (
         "/endpoints",
-        "every address that is dialled: its state, and who leads there; ?contains=TEXT&limit=N",
+        "every address that is dialled: its state, and who leads there; ?contains=TEXT&gateways=true&limit=N",
     ),
     (
         "/explain?sni=NAME&alpn=istio&port=P",
@@ -88,7 +91,7 @@ pub(crate) async fn answer(state: Arc<State>, request: Request<Incoming>) -> Ans
     }
 }
 
-async fn view(state: &State, request: &Request<Incoming>, path: &str) -> Answer {
+async fn view(state: &Arc<State>, request: &Request<Incoming>, path: &str) -> Answer {
     match path {
         "/" if page::is_wanted(request) => page::page(),
         "/" => text(StatusCode::OK, index()),
@@ -99,7 +102,7 @@ async fn view(state: &State, request: &Request<Incoming>, path: &str) -> Answer 
             &json!({"config": state.config, "bound": state.addresses}),
         ),
         "/connections" => views::connections(state, request).await,
-        "/endpoints" => routes::endpoints(state, request),
+        "/endpoints" => endpoints::endpoints(state, request).await,
         "/explain" => explain::explain(state, request),
         "/mesh" => mesh::mesh(state),
         "/networks" => networks::networks(state),
@@ -126,14 +129,22 @@ fn index() -> String {
     page
 }
 
+/// One Host header, and whatever the request's own line names besides: all of them loopback names.
 fn asks_loopback(request: &Request<Incoming>) -> bool {
-    let host = request
-        .headers()
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
-    let Some(authority) = host.and_then(|host| host.parse::<http::uri::Authority>().ok()) else {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else {
         return false;
     };
+    let host = host.to_str().ok();
+    let host = host.and_then(|host| host.parse::<Authority>().ok());
+    host.as_ref().is_some_and(is_loopback) && request.uri().authority().is_none_or(is_loopback)
+}
+
+fn is_loopback(authority: &Authority) -> bool {
+    // A user name before it is nothing that a client of ours sends.
+    if authority.as_str().contains('@') {
+        return false;
+    }
     let name = authority.host().trim_matches(['[', ']']);
     name.eq_ignore_ascii_case("localhost")
         || name

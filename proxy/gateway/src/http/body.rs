@@ -1,5 +1,5 @@
-//! Bodies of answers: whole ones, and a snapshot that is written service by service, because a million endpoints must not be
-//! one string.
+//! Bodies of answers: whole ones, and those that are written piece by piece, because a million endpoints must not be one
+//! string. A reader that is slow holds one piece, and the next is made when it has taken that.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -15,12 +15,12 @@ use model::Snapshot;
 pub(crate) enum Payload {
     /// All of it.
     Whole(Full<Bytes>),
-    /// A snapshot, bit by bit.
-    Snapshot(Writing),
+    /// Piece by piece.
+    Pieces(Box<dyn Iterator<Item = Bytes> + Send>),
 }
 
-/// A snapshot on its way out.
-pub(crate) struct Writing {
+/// A snapshot on its way out, service by service.
+struct Writing {
     snapshot: Arc<Snapshot>,
     next: Next,
 }
@@ -36,14 +36,16 @@ enum Next {
 impl Payload {
     /// A snapshot as JSON.
     pub(crate) fn snapshot(snapshot: Arc<Snapshot>) -> Self {
-        Self::Snapshot(Writing {
+        Self::Pieces(Box::new(Writing {
             snapshot,
             next: Next::Head,
-        })
+        }))
     }
 }
 
-impl Writing {
+impl Iterator for Writing {
+    type Item = Bytes;
+
     fn next(&mut self) -> Option<Bytes> {
         let chunks = self.snapshot.services.chunks();
         match self.next {
@@ -93,23 +95,21 @@ impl Body for Payload {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.get_mut() {
             Self::Whole(body) => Pin::new(body).poll_frame(cx),
-            Self::Snapshot(writing) => {
-                Poll::Ready(writing.next().map(|bytes| Ok(Frame::data(bytes))))
-            }
+            Self::Pieces(pieces) => Poll::Ready(pieces.next().map(|bytes| Ok(Frame::data(bytes)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(body) => body.is_end_stream(),
-            Self::Snapshot(writing) => matches!(writing.next, Next::Nothing),
+            Self::Pieces(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(body) => body.size_hint(),
-            Self::Snapshot(_) => SizeHint::default(),
+            Self::Pieces(_) => SizeHint::default(),
         }
     }
 }
@@ -144,11 +144,11 @@ mod tests {
     fn a_snapshot_is_written_service_by_service() {
         for count in [0, 1, 3, 1_000] {
             let snapshot = snapshot(count);
-            let mut writing = Writing {
+            let writing = Writing {
                 snapshot: snapshot.clone(),
                 next: Next::Head,
             };
-            let pieces: Vec<Bytes> = std::iter::from_fn(|| writing.next()).collect();
+            let pieces: Vec<Bytes> = writing.collect();
             assert_eq!(pieces.len(), count + 2);
             let read: Snapshot = serde_json::from_slice(&pieces.concat()).expect("a snapshot");
             assert_eq!(read, *snapshot);

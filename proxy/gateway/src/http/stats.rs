@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 
-use super::{Answer, not_found, only_get, text, with_type};
+use super::{Answer, not_found, only_get, pieces, text};
 use crate::app::State;
 use crate::metrics;
 
@@ -16,11 +16,7 @@ pub(crate) async fn answer(state: Arc<State>, request: Request<Incoming>) -> Ans
     }
     match request.uri().path() {
         "/metrics" | "/stats/prometheus" => match metrics::render(&state) {
-            Ok(body) => with_type(
-                StatusCode::OK,
-                "text/plain; version=0.0.4; charset=utf-8",
-                body,
-            ),
+            Ok(body) => pieces("text/plain; version=0.0.4; charset=utf-8", body),
             Err(fault) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{fault}\n")),
         },
         _ => not_found(&["/metrics", "/stats/prometheus"]),

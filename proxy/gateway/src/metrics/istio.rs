@@ -2,19 +2,22 @@
 //! keep working. Labels are rendered at the scrape; a route that nobody has used has no series, and those of a service or
 //! workload that is gone disappear.
 //!
+//! They are the one thing in a scrape of which there may be very many, so they are written straight into its text, piece by
+//! piece: as families of the prometheus crate 10,000 services in use would be 125 MB for a moment.
+//!
 //! Series: at most 4 for each of (route x workload x flags) in use. 10,000 routes that are all used, each served by one
 //! workload, are 40,000 series.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::sync::Arc;
 
-use model::{Hostname, Labels, Origin};
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Counter, LabelPair, Metric, MetricFamily, MetricType};
+use bytes::Bytes;
+use model::{Hostname, Labels};
 use proxy::flows::Flow;
-use proxy::table::{Route, Tables};
+use proxy::table::RouteTable;
 
-use super::totals::{Key, Totals};
+use super::totals::{Counts, Key, Totals};
 
 /// The four metrics: name, help, place among the counts.
 type Kind = (&'static str, &'static str, usize);
@@ -83,98 +86,22 @@ impl Myself {
     }
 }
 
-/// Renders the flows of every route.
-pub(super) struct IstioTcp {
-    tables: Arc<Tables>,
-    totals: Arc<Totals>,
-    descriptions: Vec<Desc>,
-    source: Vec<(&'static str, String)>,
+/// Bytes of a piece, a series more or less.
+const PIECE: usize = 64 << 10;
+
+/// The series of every flow, as lines of Prometheus' text format, piece by piece.
+pub(super) struct Lines {
+    /// Labels that all of them have, with what stands before them.
+    source: String,
+    sums: Arc<[(Key, Counts)]>,
+    /// The metric, and the place among the sums, of the next line.
+    next: (usize, usize),
 }
 
-impl IstioTcp {
-    /// For these tables; `totals` is what the last scrape left.
-    ///
-    /// # Errors
-    /// Never: the names are good ones.
-    pub(super) fn new(
-        tables: Arc<Tables>,
-        totals: Arc<Totals>,
-        myself: &Myself,
-    ) -> prometheus::Result<Self> {
-        let descriptions = KINDS.iter().map(|(name, help, _)| {
-            Desc::new(
-                (*name).to_owned(),
-                (*help).to_owned(),
-                Vec::new(),
-                [].into(),
-            )
-        });
-        Ok(Self {
-            tables,
-            totals,
-            descriptions: descriptions.collect::<Result<_, _>>()?,
-            source: vec![
-                ("source_workload", known(&myself.workload)),
-                ("source_workload_namespace", known(&myself.namespace)),
-                ("source_canonical_service", known(&myself.canonical_service)),
-                (
-                    "source_canonical_revision",
-                    revision(&myself.canonical_revision),
-                ),
-                ("source_principal", UNKNOWN.to_owned()),
-                ("source_app", known(&myself.app)),
-                ("source_version", known(&myself.version)),
-                ("source_cluster", known(&myself.cluster)),
-            ],
-        })
-    }
-
-    fn labels(&self, route: &Route, origin: Option<&Origin>, flags: &str) -> Vec<LabelPair> {
-        let workload = origin.map(|origin| &origin.workload);
-        let of = |field: fn(&model::Workload) -> &str| known(workload.map_or("", field));
-        let (name, namespace) = service_name(&route.service);
-        let canonical = of(|workload| &workload.canonical_name);
-        let mut labels = vec![label("reporter", "source")];
-        labels.extend(self.source.iter().map(|(name, value)| label(name, value)));
-        labels.extend([
-            label("destination_workload", &of(|workload| &workload.name)),
-            label(
-                "destination_workload_namespace",
-                &of(|workload| &workload.namespace),
-            ),
-            label("destination_canonical_service", &canonical),
-            label(
-                "destination_canonical_revision",
-                &revision(workload.map_or("", |workload| &workload.canonical_revision)),
-            ),
-            label("destination_principal", UNKNOWN),
-            label("destination_app", UNKNOWN),
-            label("destination_version", UNKNOWN),
-            label("destination_service", route.service.as_str()),
-            label("destination_service_name", name),
-            label("destination_service_namespace", &known(namespace)),
-            label(
-                "destination_cluster",
-                &known(origin.map_or("", |origin| origin.cluster.as_str())),
-            ),
-            label("request_protocol", "tcp"),
-            label("response_flags", flags),
-            label("connection_security_policy", UNKNOWN),
-        ]);
-        labels.sort_by(|a, b| a.name().cmp(b.name()));
-        labels
-    }
-}
-
-impl Collector for IstioTcp {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descriptions.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let table = self.tables.load();
+impl Lines {
+    /// Of the routes in this table; `totals` is what the last scrape left.
+    pub(super) fn new(table: &RouteTable, totals: &Totals, myself: &Myself) -> Self {
         // Istio's labels know no port, subset or direction: routes of one service that are served by one workload are one series.
-        let mut labels = BTreeMap::new();
         let mut flows: BTreeMap<Key, Vec<Arc<Flow>>> = BTreeMap::new();
         for route in table.routes() {
             route.flows.sweep();
@@ -185,51 +112,130 @@ impl Collector for IstioTcp {
                     origin.map(|origin| (origin.workload.clone(), origin.cluster.clone())),
                     entry.flags,
                 );
-                labels
-                    .entry(key.clone())
-                    .or_insert_with(|| self.labels(route, origin, entry.flags));
                 flows.entry(key).or_default().push(entry.flow);
             }
         }
-        let sums = self.totals.of(flows);
-        let family = |(name, help, at): &Kind| {
-            let metrics = sums.iter().map(|(key, counts)| {
-                let mut counter = Counter::default();
-                counter.set_value(counts[*at] as f64);
-                let mut metric = Metric::from_label(labels[key].clone());
-                metric.set_counter(counter);
-                metric
-            });
-            let mut family = MetricFamily::default();
-            family.set_name((*name).to_owned());
-            family.set_help((*help).to_owned());
-            family.set_field_type(MetricType::COUNTER);
-            family.set_metric(metrics.collect());
-            family
-        };
-        if sums.is_empty() {
-            return Vec::new();
+        Self {
+            source: source(myself),
+            sums: totals.of(flows).into_iter().collect(),
+            next: (0, 0),
         }
-        KINDS.iter().map(family).collect()
     }
+}
+
+impl Iterator for Lines {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        let mut text = String::with_capacity(PIECE + 2_048);
+        while text.len() < PIECE && !self.sums.is_empty() {
+            let Some((name, help, at)) = KINDS.get(self.next.0) else {
+                break;
+            };
+            if self.next.1 == 0 {
+                // A string takes everything, here and below.
+                let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} counter\n");
+            }
+            let Some((key, counts)) = self.sums.get(self.next.1) else {
+                self.next = (self.next.0 + 1, 0);
+                continue;
+            };
+            text.push_str(name);
+            labels(&mut text, key, &self.source);
+            let _ = writeln!(text, " {}", counts[*at]);
+            self.next.1 += 1;
+        }
+        (!text.is_empty()).then(|| text.into())
+    }
+}
+
+/// A series' labels in the order of their names, those of the gateway last.
+fn labels(text: &mut String, (service, served, flags): &Key, source: &str) {
+    let workload = served.as_ref().map(|(workload, _)| workload);
+    let of = |field: fn(&model::Workload) -> &str| workload.map_or("", field);
+    let cluster = served.as_ref().map_or("", |(_, cluster)| cluster.as_str());
+    let (name, namespace) = service_name(service);
+    text.push('{');
+    for (label, value) in [
+        ("connection_security_policy", UNKNOWN),
+        ("destination_app", UNKNOWN),
+        (
+            "destination_canonical_revision",
+            revision(of(|workload| &workload.canonical_revision)),
+        ),
+        (
+            "destination_canonical_service",
+            known(of(|workload| &workload.canonical_name)),
+        ),
+        ("destination_cluster", known(cluster)),
+        ("destination_principal", UNKNOWN),
+        ("destination_service", service.as_str()),
+        ("destination_service_name", name),
+        ("destination_service_namespace", known(namespace)),
+        ("destination_version", UNKNOWN),
+        ("destination_workload", known(of(|workload| &workload.name))),
+        (
+            "destination_workload_namespace",
+            known(of(|workload| &workload.namespace)),
+        ),
+        ("reporter", "source"),
+        ("request_protocol", "tcp"),
+        ("response_flags", flags),
+    ] {
+        label_of(text, label, value);
+    }
+    text.push_str(source);
+    text.push('}');
+}
+
+/// The gateway's own labels, rendered once.
+fn source(myself: &Myself) -> String {
+    let mut text = String::new();
+    for (label, value) in [
+        ("source_app", known(&myself.app)),
+        (
+            "source_canonical_revision",
+            revision(&myself.canonical_revision),
+        ),
+        ("source_canonical_service", known(&myself.canonical_service)),
+        ("source_cluster", known(&myself.cluster)),
+        ("source_principal", UNKNOWN),
+        ("source_version", known(&myself.version)),
+        ("source_workload", known(&myself.workload)),
+        ("source_workload_namespace", known(&myself.namespace)),
+    ] {
+        label_of(&mut text, label, value);
+    }
+    // The last one has nothing behind it.
+    text.pop();
+    text
+}
+
+/// A label and a comma. What Prometheus' text format sets apart in a value is escaped: backslash, quote, line feed.
+fn label_of(text: &mut String, name: &str, value: &str) {
+    text.push_str(name);
+    text.push_str("=\"");
+    for part in value.split_inclusive(['\\', '"', '\n']) {
+        let plain = part.trim_end_matches(['\\', '"', '\n']);
+        text.push_str(plain);
+        match part[plain.len()..].chars().next() {
+            Some('\n') => text.push_str("\\n"),
+            Some(other) => text.extend(['\\', other]),
+            None => {}
+        }
+    }
+    text.push_str("\",");
 }
 
 const UNKNOWN: &str = "unknown";
 
-fn label(name: &str, value: &str) -> LabelPair {
-    let mut pair = LabelPair::default();
-    pair.set_name(name.to_owned());
-    pair.set_value(value.to_owned());
-    pair
-}
-
-fn known(value: &str) -> String {
-    if value.is_empty() { UNKNOWN } else { value }.to_owned()
+fn known(value: &str) -> &str {
+    if value.is_empty() { UNKNOWN } else { value }
 }
 
 /// Istio calls a workload without a revision `latest`.
-fn revision(value: &str) -> String {
-    if value.is_empty() { "latest" } else { value }.to_owned()
+fn revision(value: &str) -> &str {
+    if value.is_empty() { "latest" } else { value }
 }
 
 /// A cluster-local host name is `NAME.NAMESPACE.svc.DOMAIN`; any other has no namespace.

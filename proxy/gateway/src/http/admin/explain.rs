@@ -11,7 +11,8 @@ use proxy::hello::Alpn;
 use serde_json::{Value, json};
 
 use super::super::{Answer, json, parameter, text};
-use super::routes::{of_address, of_route, sorted, tier_figures, unused};
+use super::endpoints::of_address;
+use super::routes::{of_route, sorted, tier_figures, unused};
 use crate::app::State;
 
 /// Names that are offered where one is not known.

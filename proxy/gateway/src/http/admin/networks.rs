@@ -48,10 +48,9 @@ pub(super) fn summary(state: &State) -> Map<String, Value> {
 
 /// What probes have found at an address; nothing for what is not probed.
 pub(super) fn probed(state: &State, address: SocketAddr) -> Value {
-    let gateways = state.proxy.gateways();
-    let found = gateways.get(&address);
+    let found = state.proxy.gateway(address);
     found.map_or(Value::Null, |gateway| {
-        of_gateway(gateway, state.proxy.now())
+        of_gateway(&gateway, state.proxy.now())
     })
 }
 

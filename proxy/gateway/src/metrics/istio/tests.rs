@@ -4,11 +4,13 @@ use std::sync::Weak;
 use std::sync::atomic::Ordering::Relaxed;
 
 use model::{
-    Chunked, Endpoint, Health, Port, PortMap, Protocol, Service, Snapshot, TlsMode, Workload,
+    Chunked, Endpoint, Health, Origin, Port, PortMap, Protocol, Service, Snapshot, TlsMode,
+    Workload,
 };
 use proxy::clock::{Clock, Millis};
 use proxy::config::{Config, Listener, Role};
 use proxy::control::Control;
+use proxy::table::Tables;
 
 use super::*;
 
@@ -77,28 +79,39 @@ fn use_all(tables: &Tables, snapshot: &Snapshot) -> Vec<Weak<Flow>> {
     flows.collect()
 }
 
+/// What a scrape says now.
+fn scrape(tables: &Tables, totals: &Totals, myself: &Myself) -> String {
+    let pieces: Vec<Bytes> = Lines::new(&tables.load(), totals, myself).collect();
+    let largest = pieces.iter().map(Bytes::len).max().unwrap_or(0);
+    assert!(largest < PIECE + 2_048, "{largest} bytes are one piece");
+    String::from_utf8(pieces.concat()).expect("text")
+}
+
 #[test]
 fn ten_thousand_series_appear_and_disappear() {
     let (mut control, tables) = control();
-    let metrics =
-        IstioTcp::new(tables.clone(), Arc::default(), &Myself::default()).expect("good names");
+    let totals = Totals::default();
+    let scrape = || scrape(&tables, &totals, &Myself::default());
     for round in 0..3 {
         let now = snapshot(round * 2 + 1, 10_000);
         control.apply(&now, Millis(1));
-        assert!(metrics.collect().is_empty(), "unused routes have no series");
+        assert_eq!(scrape(), "", "unused routes have no series");
         let flows = use_all(&tables, &now);
-        let families = metrics.collect();
-        let counts: Vec<_> = families
-            .iter()
-            .map(|family| family.get_metric().len())
-            .collect();
-        assert_eq!(counts, [10_000; 4]);
-        drop((families, now));
+        let text = scrape();
+        for (name, help, _) in KINDS {
+            let series = text.lines().filter(|line| {
+                let rest = line.strip_prefix(name);
+                rest.is_some_and(|rest| rest.starts_with('{'))
+            });
+            assert_eq!(series.count(), 10_000, "{name}");
+            let head = format!("# HELP {name} {help}\n# TYPE {name} counter\n{name}{{");
+            assert_eq!(text.matches(&head).count(), 1, "{name}");
+        }
+        assert_eq!(text.lines().count(), 4 * 10_002);
+        drop(now);
         control.apply(&snapshot(round * 2 + 2, 0), Millis(1));
-        assert!(
-            metrics.collect().is_empty(),
-            "series of services that are gone disappear"
-        );
+        let left = scrape();
+        assert_eq!(left, "", "series of services that are gone disappear");
         let left = flows.iter().filter(|flow| flow.strong_count() > 0).count();
         assert_eq!(left, 0, "and so do their counters");
     }
@@ -116,23 +129,34 @@ fn labels_are_istios() {
     ];
     let labels = labels.map(|(key, value)| (key.into(), value.into())).into();
     let myself = Myself::new("us", "istio-system", "eastwest", &labels);
-    let families = IstioTcp::new(tables, Arc::default(), &myself)
-        .expect("good names")
-        .collect();
-    let series = &families[0].get_metric()[0];
-    let labels: Vec<_> = series
-        .get_label()
-        .iter()
-        .map(|label| format!("{}={}", label.name(), label.value()))
-        .collect();
+    let text = scrape(&tables, &Totals::default(), &myself);
+    let opened = "istio_tcp_connections_opened_total{";
+    let series = text.lines().find_map(|line| line.strip_prefix(opened));
     assert_eq!(
-        labels.join(" "),
+        series
+            .expect("a series")
+            .replace("\",", " ")
+            .replace("=\"", "="),
         "connection_security_policy=unknown destination_app=unknown destination_canonical_revision=v1 \
          destination_canonical_service=hello destination_cluster=us destination_principal=unknown \
          destination_service=s0.default.svc.cluster.local destination_service_name=s0 \
          destination_service_namespace=default destination_version=unknown destination_workload=w0 \
          destination_workload_namespace=default reporter=source request_protocol=tcp response_flags=- source_app=unknown \
          source_canonical_revision=v7 source_canonical_service=gateway source_cluster=us source_principal=unknown \
-         source_version=v7 source_workload=eastwest source_workload_namespace=istio-system"
+         source_version=v7 source_workload=eastwest source_workload_namespace=istio-system\"} 1"
+    );
+}
+
+/// Names come from other clusters, which may say anything.
+#[test]
+fn what_a_label_says_cannot_end_it() {
+    let hostile = Myself {
+        workload: "a\"} 7\nb\\".to_owned(),
+        ..Myself::default()
+    };
+    let text = source(&hostile);
+    assert!(
+        text.contains(r#"source_workload="a\"} 7\nb\\","#) && !text.contains('\n'),
+        "{text}"
     );
 }

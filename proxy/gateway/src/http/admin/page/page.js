@@ -205,7 +205,7 @@ async function once() {
   const [status, mesh, endpoints, routes, latest] = await Promise.all([
     ask("status"),
     ask("mesh"),
-    ask("endpoints?limit=1000"),
+    ask("endpoints?gateways=true"),
     ask(`routes?limit=50&contains=${contains}`),
     ask("failures?limit=20"),
   ]);

@@ -1,0 +1,142 @@
+//! What people are told when nobody answers, somebody else does, or half an answer comes.
+
+use std::net::TcpListener;
+
+use super::*;
+
+const SHORT: Patience = Patience {
+    silence: Duration::from_millis(200),
+    whole: Duration::from_millis(600),
+};
+
+/// What is done with a connection once the request is there.
+#[derive(Clone, Copy)]
+enum Manner {
+    /// Says this and closes.
+    Say(&'static str),
+    /// Says this, and then nothing more.
+    Hold(&'static str),
+    /// Says this, and then a byte now and then.
+    Drip(&'static str),
+    /// Resets it.
+    Reset,
+}
+
+fn told(manner: Manner) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = listener.local_addr().expect("an address");
+    let serving = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        let mut request = [0; 4096];
+        let count = stream.peek(&mut request).expect("a request");
+        assert!(request[..count].starts_with(b"GET /status HTTP/1.0\r\nHost: localhost\r\n"));
+        if matches!(manner, Manner::Reset) {
+            // Who closes without having read what has come resets the connection.
+            return;
+        }
+        stream.read_exact(&mut request[..count]).expect("the same");
+        match manner {
+            Manner::Say(text) => stream.write_all(text.as_bytes()).expect("said"),
+            Manner::Hold(text) => {
+                stream.write_all(text.as_bytes()).expect("said");
+                // Until the client goes.
+                while stream.read(&mut request).is_ok_and(|count| count > 0) {}
+            }
+            Manner::Drip(text) => {
+                stream.write_all(text.as_bytes()).expect("said");
+                while stream.write_all(b" ").is_ok() {
+                    std::thread::sleep(SHORT.silence / 10);
+                }
+            }
+            Manner::Reset => {}
+        }
+    });
+    let answer = ask(address, "/status", SHORT);
+    serving.join().expect("it ends");
+    match answer {
+        Ok(value) => format!("answered {value}"),
+        Err(fault) => format!("{fault:#}"),
+    }
+}
+
+#[test]
+fn each_wrong_answer_is_said_for_what_it_is() {
+    let head = "HTTP/1.0 200 OK\r\nServer: causeway\r\n";
+    let of = |rest: &str| -> &'static str { format!("{head}{rest}").leak() };
+    for (manner, expected) in [
+        (Manner::Say(of("\r\n{\"a\": 1}")), "answered {\"a\":1}"),
+        (
+            Manner::Say(of("Content-Length: 8\r\n\r\n{\"a\": 1}")),
+            "answered {\"a\":1}",
+        ),
+        (Manner::Say(""), "not a Causeway's admin API"),
+        (
+            Manner::Say("SSH-2.0-OpenSSH_9.2\r\n"),
+            "not a Causeway's admin API",
+        ),
+        (
+            Manner::Say("HTTP/1.0 200 OK\r\nServer: nginx\r\n\r\n{\"ready\": true}"),
+            "not a Causeway's admin API",
+        ),
+        (
+            Manner::Say("HTTP/1.1 404 Not Found\r\n\r\n404 page not found\n"),
+            "not a Causeway's admin API",
+        ),
+        (
+            Manner::Say(
+                "HTTP/1.0 404 Not Found\r\nServer: causeway\r\n\r\nnothing is here; there are:\n/metrics\n",
+            ),
+            "or of another version",
+        ),
+        (
+            Manner::Say(
+                "HTTP/1.0 400 Bad Request\r\nServer: causeway\r\n\r\nport must be a number\n",
+            ),
+            "port must be a number",
+        ),
+        (
+            Manner::Say("HTTP/1.0 400 Bad Request\r\nServer: causeway\r\n\r\n\u{1b}[2Jgone\n"),
+            "\u{fffd}[2Jgone",
+        ),
+        (
+            Manner::Say(of("Content-Length: 800\r\n\r\n{\"a\": 1")),
+            "stopped in the middle of its answer",
+        ),
+        (Manner::Say(of("\r\nno json")), "not a Causeway's admin API"),
+        (Manner::Hold(""), "did not answer to the end"),
+        (
+            Manner::Hold(of("Content-Length: 800\r\n\r\n{")),
+            "did not answer to the end",
+        ),
+        (Manner::Drip(of("\r\n{")), "did not answer to the end"),
+        (Manner::Reset, "did not answer to the end"),
+    ] {
+        let said = told(manner);
+        assert!(said.contains(expected), "{said}, not {expected}");
+    }
+}
+
+#[test]
+fn nobody_there_is_said_with_what_to_do() {
+    let unused = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = unused.local_addr().expect("an address");
+    drop(unused);
+    let said = ask(address, "/status", SHORT).expect_err("nobody is there");
+    let said = format!("{said:#}");
+    assert!(
+        said.contains("--admin") && said.contains("refused"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_address_may_be_a_name_or_a_port() {
+    let v4 = |port| Ok(SocketAddr::from(([127, 0, 0, 1], port)));
+    assert_eq!(address("15000"), v4(15000));
+    assert_eq!(address("127.0.0.1:7"), v4(7));
+    assert_eq!(address("localhost:8"), v4(8));
+    assert_eq!(address("[::1]:9"), Ok("[::1]:9".parse().expect("one")));
+    for wrong in ["127.0.0.1", "127.0.0.1:99999", "", "http://127.0.0.1:1"] {
+        assert!(address(wrong).is_err(), "{wrong}");
+    }
+}
