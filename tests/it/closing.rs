@@ -7,9 +7,9 @@ use discovery::Span;
 use gateway::config::{Gateway, Role, Successes};
 use proxy::close::Reason;
 use sidecar::{Connection, RawBackend, RawClient};
-use tests::{Hello, Mesh, Place, endpoint, exchange, get, hello_service, until, until_async};
+use tests::{Hello, Mesh, Place, endpoint, exchange, get, hello_service, says, until, until_async};
 
-use crate::reasons::{HERE, V4, before_one, says};
+use crate::reasons::{HERE, V4, before_one};
 
 fn quickly(config: &mut Gateway) {
     config.drain.announce = Span(Duration::from_millis(200));
@@ -202,7 +202,7 @@ async fn a_stop_ends_everything_and_writes_it_down() {
 #[tokio::test(flavor = "multi_thread")]
 async fn open_connections_are_listed() {
     let (mesh, backend) = before_one(quickly).await;
-    let open = idle(&mesh, 3).await;
+    let mut open = idle(&mesh, 3).await;
     let admin = mesh.app.addresses().admin;
     let listed = get(admin, "/connections?limit=2").await.json();
     assert_eq!(listed["open"], 3);
@@ -215,5 +215,13 @@ async fn open_connections_are_listed() {
     let port = format!("/connections?contains=:{}", backend.address().port());
     let all = get(admin, &port).await.json();
     assert_eq!(all["connections"].as_array().map(Vec::len), Some(3));
-    drop(open);
+
+    // A place that is used again does not make its connection an old one.
+    open.remove(0).close().await;
+    until("it is gone", || mesh.proxy().open() == 2).await;
+    let young = idle(&mesh, 1).await;
+    let oldest = get(admin, "/connections?limit=1").await.json();
+    let client = &oldest["connections"][0]["client"];
+    assert_eq!(client, &open[0].local().to_string(), "{oldest}");
+    drop((open, young));
 }

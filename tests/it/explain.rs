@@ -80,6 +80,23 @@ async fn a_name_is_explained_as_it_is_served() {
     assert_eq!(endpoints["known"], 2);
     assert_eq!(endpoints["endpoints"][0]["state"], "ejected");
     assert_eq!(endpoints["endpoints"][0]["routes"][0]["name"], HELLO_NAME);
+    // What is asked for is found by whatever is shown of it, and by who leads there.
+    for (query, count) in [
+        ("contains=ejected", 1),
+        ("contains=us-west/b", 1),
+        ("contains=hello.default", 2),
+        ("contains=nothing", 0),
+        ("gateways=true", 0),
+        ("limit=1", 1),
+    ] {
+        let found = get(admin, &format!("/endpoints?{query}")).await.json();
+        let listed = found["endpoints"].as_array().map(Vec::len);
+        assert_eq!(
+            (&found["known"], listed),
+            (&2.into(), Some(count)),
+            "{query}"
+        );
+    }
     let routes = get(admin, "/routes").await.json();
     let roles: Vec<_> = routes["routes"]
         .as_array()

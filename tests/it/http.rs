@@ -7,7 +7,7 @@ use discovery::Span;
 use gateway::config::Role;
 use proxy::close::Reason;
 use tests::{Mesh, Place, endpoint, exchange, get, hello_service, metric, until, until_async};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -234,6 +234,94 @@ async fn hostile_requests_are_refused_and_harm_nobody() {
             "GET /config HTTP/1.1\r\nHost: [::1]:15000\r\nConnection: close\r\n\r\n".into(),
             &[200],
         ),
+        // Two of them, one of them before the other's eyes alone.
+        (
+            addresses.admin,
+            format!("GET /config HTTP/1.1\r\nHost: evil.example\r\n{local}"),
+            &[400, 403],
+        ),
+        (
+            addresses.admin,
+            "GET /config HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n".into(),
+            &[400, 403],
+        ),
+        (
+            addresses.admin,
+            format!("GET http://evil.example/config HTTP/1.1\r\n{local}"),
+            &[400, 403],
+        ),
+        (
+            addresses.admin,
+            format!("GET http://localhost/config HTTP/1.1\r\n{local}"),
+            &[200],
+        ),
+        (
+            addresses.admin,
+            "GET /config HTTP/1.1\r\nHost: evil.example@localhost\r\nConnection: close\r\n\r\n".into(),
+            &[400, 403],
+        ),
+        (
+            addresses.admin,
+            "GET /config HTTP/1.1\r\nHost: localhost@evil.example\r\nConnection: close\r\n\r\n".into(),
+            &[400, 403],
+        ),
+        (
+            addresses.admin,
+            "GET /config HTTP/1.1\r\nHost: \r\nConnection: close\r\n\r\n".into(),
+            &[400, 403],
+        ),
+        (
+            addresses.admin,
+            "GET /config HTTP/1.1\r\nHost: 0x7f.1\r\nConnection: close\r\n\r\n".into(),
+            &[400, 403],
+        ),
+        // What a browser asks before it lets another site's page send JSON.
+        (
+            addresses.admin,
+            format!("OPTIONS /drain?percent=100 HTTP/1.1\r\nOrigin: http://evil.example\r\nAccess-Control-Request-Method: POST\r\n{local}"),
+            &[405],
+        ),
+        (
+            addresses.admin,
+            format!("GET /connections?contains={} HTTP/1.1\r\n{local}", "x".repeat(15_000)),
+            &[200],
+        ),
+        (
+            addresses.admin,
+            format!("GET /endpoints?contains={}&limit=18446744073709551615 HTTP/1.1\r\n{local}", "%00%ff".repeat(2_000)),
+            &[200],
+        ),
+        (
+            addresses.admin,
+            format!("GET /explain?sni={}&alpn={} HTTP/1.1\r\n{local}", "_.".repeat(3_000), ",".repeat(6_000)),
+            &[200],
+        ),
+        (
+            addresses.admin,
+            format!("GET /routes?limit=99999999999999999999 HTTP/1.1\r\n{local}"),
+            &[400],
+        ),
+        (
+            addresses.admin,
+            format!("GET /failures?limit=-1 HTTP/1.1\r\n{local}"),
+            &[400],
+        ),
+        (
+            addresses.admin,
+            format!("GET /explain HTTP/1.1\r\n{local}"),
+            &[400],
+        ),
+        (
+            addresses.admin,
+            post("/loglevel?level=proxy%3Dloud", json),
+            &[400],
+        ),
+        // A body that is announced and never comes.
+        (
+            addresses.admin,
+            format!("POST /drain?percent=101 HTTP/1.1\r\nContent-Length: 1000000000\r\n{json}{local}"),
+            &[400],
+        ),
         (
             addresses.admin,
             format!("PUT /config HTTP/1.1\r\n{local}"),
@@ -294,6 +382,53 @@ async fn hostile_requests_are_refused_and_harm_nobody() {
     assert_eq!(get(addresses.stats, "/metrics").await.status, 200);
     assert_eq!(get(addresses.admin, "/config").await.status, 200);
     mesh.client(Role::Inbound).ask().await.expect("an answer");
+}
+
+/// Readers who do not read hold up nobody else, and each has in the end all that it asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_readers_of_much_hold_up_nobody() {
+    let (mesh, _backend) = served_mesh().await;
+    let addresses = mesh.app.addresses().clone();
+    let services = (0..40_u8).map(|n| {
+        let endpoints =
+            (0..100_u8).map(|at| endpoint(SocketAddr::from(([10, 9, n, at], 80)), HERE));
+        let mut service = hello_service(endpoints.collect());
+        let host = format!("s{n}.default.svc.cluster.local");
+        service.host = model::Hostname::parse(&host).expect("a host name");
+        service
+    });
+    mesh.publish(services.collect(), &[]).await;
+    let mut slow = Vec::new();
+    for path in [
+        "/snapshot",
+        "/endpoints?limit=100000",
+        "/routes?limit=100000",
+    ] {
+        for _ in 0..10 {
+            let mut stream = TcpStream::connect(addresses.admin)
+                .await
+                .expect("a connection");
+            let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.expect("sent");
+            slow.push((path, stream));
+        }
+    }
+    let whole = get(addresses.admin, "/snapshot").await;
+    assert!(whole.body.len() > 400_000, "{}", whole.body.len());
+    assert_eq!(whole.json()["services"].as_array().map(Vec::len), Some(40));
+    assert_eq!(get(addresses.ready, "/healthz/ready").await.status, 200);
+    for (path, mut stream) in slow {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        let (_, body) = answer.split_once("\r\n\r\n").expect("a head");
+        let read: serde_json::Value = serde_json::from_str(body).expect("all of it");
+        let count = |key: &str| read[key].as_array().map(Vec::len);
+        match path {
+            "/snapshot" => assert_eq!(body, whole.body),
+            "/routes?limit=100000" => assert_eq!(count("routes"), Some(80)),
+            _ => assert_eq!(count("endpoints"), Some(4_000)),
+        }
+    }
 }
 
 /// As many as a server serves at once, who ask without end and never read: each is left when it is old, and the next is

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use discovery::Span;
 use gateway::config::{Gateway, ProxyProtocol, Role, Successes};
-use proxy::close::{Blame, Close, Reason, Stage};
-use serde_json::Value;
+use proxy::close::Reason;
 use sidecar::{Backend, Behaviour, HELLO_NAME, RawBackend, RawClient};
-use tests::{Hello, Mesh, Place, endpoint, get, hello_service, metric, until_async};
+use tests::{Hello, Mesh, Place, endpoint, hello_service, says, until_async};
 
 pub(crate) const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub(crate) const HERE: Place = Place {
@@ -21,37 +20,6 @@ const THERE: Place = Place {
     network: "n3",
     locality: "eu-west/a",
 };
-
-/// Waits until the metric counts an end for this reason, the log has its line, and `/failures` the same.
-pub(crate) async fn says(mesh: &Mesh, reason: Reason) {
-    let name = reason.as_str();
-    let label = format!("reason=\"{name}\"");
-    until_async(&format!("the metric says {name}"), async || {
-        let text = get(mesh.app.addresses().stats, "/metrics").await.body;
-        metric(&text, "causeway_connections_closed_total", &[&label]) >= 1.0
-    })
-    .await;
-    if reason == Reason::Probe {
-        return;
-    }
-    let is_this = |line: &Value| line["reason"] == name;
-    until_async(&format!("the log says {name}"), async || {
-        mesh.access_log().iter().any(is_this)
-    })
-    .await;
-    let lines = mesh.access_log();
-    let line = lines.iter().rfind(|line| is_this(line)).expect("just seen");
-    assert_eq!(line["flag"], reason.flag());
-    let path = format!("/failures?reason={name}");
-    let failures = get(mesh.app.addresses().admin, &path).await.json();
-    let failures = failures["failures"].as_array().expect("a list");
-    let is_failure = Close::new(Stage::Accept, reason, Blame::Nobody).is_failure();
-    assert_eq!(
-        failures.contains(line),
-        is_failure,
-        "{failures:?} and {line}"
-    );
-}
 
 async fn mesh(change: impl FnOnce(&mut Gateway)) -> Mesh {
     Mesh::start(V4, |config| {
@@ -375,23 +343,28 @@ async fn proxy_headers() {
     says(&mesh, Reason::Probe).await;
 }
 
-/// What this file and `closing.rs` leave to others, and who does it.
-const ELSEWHERE: [Reason; 4] = [
-    // weather: a gateway without descriptors.
+/// What is provoked elsewhere, or not at all.
+const ELSEWHERE: [Reason; 2] = [
+    // weather: a gateway without descriptors, as a child.
     Reason::DialUnable,
-    // weather: peers that vanish from their network.
-    Reason::PeerStalled,
-    Reason::PeerGone,
     // A defect of ours cannot be provoked.
     Reason::Internal,
 ];
 
 #[test]
 fn every_reason_is_provoked() {
-    let sources = [include_str!("reasons.rs"), include_str!("closing.rs")].concat();
+    let sources = [
+        include_str!("reasons.rs"),
+        include_str!("closing.rs"),
+        include_str!("../weather/vanished.rs"),
+    ]
+    .concat();
     for reason in Reason::ALL {
-        let told = sources.contains(&format!("says(&mesh, Reason::{reason:?})"))
-            || sources.contains(&format!("says(&strict, Reason::{reason:?})"));
+        let whose = ["&mesh", "&strict", "mesh"];
+        let mut calls = whose
+            .map(|whose| format!("says({whose}, Reason::{reason:?})"))
+            .into_iter();
+        let told = calls.any(|call| sources.contains(&call));
         assert_ne!(told, ELSEWHERE.contains(reason), "{reason:?}");
     }
 }

@@ -18,6 +18,7 @@ mod name_server;
 mod namespace;
 mod prometheus;
 mod region;
+mod says;
 mod secrets;
 mod until;
 
@@ -38,5 +39,6 @@ pub use self::name_server::NameServer;
 pub use self::namespace::{in_namespace, say};
 pub use self::prometheus::{Prometheus, Target, tool};
 pub use self::region::{Region, Regions};
+pub use self::says::says;
 pub use self::secrets::Secrets;
 pub use self::until::{until, until_async};

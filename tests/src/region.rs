@@ -191,6 +191,15 @@ source: {source}
         SocketAddr::new(address(self.number, 255), 15444 + 10 * self.turn)
     }
 
+    /// Where its gateway's admin API is.
+    ///
+    /// # Panics
+    /// When the gateway does not run.
+    #[must_use]
+    pub fn admin(&self) -> SocketAddr {
+        self.app().addresses().admin
+    }
+
     /// Where its gateway's metrics are.
     ///
     /// # Panics

@@ -9,7 +9,7 @@ use discovery::Span;
 use gateway::config::Role;
 use proxy::close::Reason;
 use sidecar::{HELLO_NAME, RawBackend, RawClient, SIDECAR_ALPN, client_hello_bytes};
-use tests::{Mesh, endpoint, hello_service, until};
+use tests::{Mesh, endpoint, hello_service, says, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -98,6 +98,8 @@ async fn inside() {
             [1, 1],
             "{closes:?}"
         );
+        says(mesh, Reason::PeerGone).await;
+        says(mesh, Reason::PeerStalled).await;
     }
 }
 
