@@ -77,6 +77,8 @@ pub struct Owners {
     own: ClusterId,
     secrets: BTreeMap<SecretName, RemoteSecret>,
     owners: BTreeMap<ClusterId, SecretName>,
+    /// Namespaces that have been listed.
+    listed: BTreeSet<Arc<str>>,
 }
 
 impl Owners {
@@ -87,6 +89,7 @@ impl Owners {
             own,
             secrets: BTreeMap::new(),
             owners: BTreeMap::new(),
+            listed: BTreeSet::new(),
         }
     }
 
@@ -96,16 +99,17 @@ impl Owners {
         let name = secret.name.clone();
         let before = self.secrets.insert(name.clone(), secret);
         let ids = differing(before.as_ref(), self.secrets.get(&name));
-        self.settle(&ids, &BTreeSet::from([name]))
+        self.settle(&ids, &BTreeSet::from([name]), Rule::FirstStays)
     }
 
     /// A Secret is gone, or has lost its label.
     pub fn remove(&mut self, name: &SecretName) -> Vec<Action> {
         let ids = differing(self.secrets.remove(name).as_ref(), None);
-        self.settle(&ids, &BTreeSet::new())
+        self.settle(&ids, &BTreeSet::new(), Rule::FirstStays)
     }
 
-    /// All Secrets of a namespace, after a list.
+    /// All Secrets of a namespace, after a list. Its first one tells of Secrets that were there before us: whichever namespace
+    /// answers first, the same owners come out after every start.
     pub fn replace(&mut self, namespace: &str, secrets: Vec<RemoteSecret>) -> Vec<Action> {
         let mut ids = BTreeSet::new();
         let mut changed = BTreeSet::new();
@@ -124,7 +128,12 @@ impl Owners {
         for secret in gone.values() {
             ids.append(&mut differing(Some(secret), None));
         }
-        self.settle(&ids, &changed)
+        let rule = if self.listed.insert(namespace.into()) {
+            Rule::OldestOwns
+        } else {
+            Rule::FirstStays
+        };
+        self.settle(&ids, &changed, rule)
     }
 
     /// Clusters that several Secrets name, and which of these are not used.
@@ -147,13 +156,19 @@ impl Owners {
     }
 
     /// Finds the owners of these clusters anew; removals come first, as a new cluster may need the room.
-    fn settle(&mut self, ids: &BTreeSet<ClusterId>, changed: &BTreeSet<SecretName>) -> Vec<Action> {
+    fn settle(
+        &mut self,
+        ids: &BTreeSet<ClusterId>,
+        changed: &BTreeSet<SecretName>,
+        rule: Rule,
+    ) -> Vec<Action> {
         let mut removals = Vec::new();
         let mut others = Vec::new();
         for id in ids {
             let before = self.owners.get(id);
             let still = before.and_then(|name| self.secrets.get(name));
-            let still = still.filter(|secret| secret.clusters.contains_key(id));
+            let still =
+                still.filter(|secret| rule == Rule::FirstStays && secret.clusters.contains_key(id));
             let oldest = || {
                 let naming = self.secrets.values();
                 naming
@@ -183,6 +198,15 @@ impl Owners {
         removals.append(&mut others);
         removals
     }
+}
+
+/// Which of several Secrets owns a cluster.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rule {
+    /// The one that does already; if none does, the oldest.
+    FirstStays,
+    /// The oldest.
+    OldestOwns,
 }
 
 /// The clusters that one version of a Secret names otherwise than the next.

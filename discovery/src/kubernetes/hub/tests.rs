@@ -463,6 +463,52 @@ async fn a_bad_kubeconfig_keeps_what_was_there_and_is_reported() {
     assert!(!shown.contains("very-secret"), "{shown}");
 }
 
+/// Two namespaces name one cluster: the first owner stays, the other takes over when it goes, and no endpoint is lost by it.
+#[tokio::test(start_paused = true)]
+async fn of_two_namespaces_that_name_a_cluster_the_second_takes_over() {
+    const ELSEWHERE: &str = "/api/v1/namespaces/elsewhere/secrets";
+    let fake = own();
+    fake.serve("/api/v1/namespaces/elsewhere", json!({}));
+    let mut rig = Rig::start(fake.clone()).await;
+    let eu = cluster("network3", "10.3.0.1");
+    eu.put(SERVICES, gateway_of("network3", "203.0.113.3"));
+    rig.server("https://eu", &eu);
+    fake.put(SECRETS, secret("first", &[("eu", "https://eu", "one")]));
+    rig.endpoints(&["10.1.0.1", "10.3.0.1"]).await;
+    let mut second = secret("second", &[("eu", "https://eu", "two")]);
+    second["metadata"]["namespace"] = "elsewhere".into();
+    fake.put(ELSEWHERE, second);
+    let status = rig.status(|status| !status.shadowed.is_empty()).await;
+    let shadowed = &status.shadowed[0];
+    let names = [&shadowed.secret, &shadowed.owner].map(ToString::to_string);
+    assert_eq!(names, ["elsewhere/second", "istio-system/first"]);
+    let said = |by: &str| eu.asked().iter().any(|asked| asked.authorization == by);
+    assert!(said("Bearer one") && !said("Bearer two"));
+
+    let mut snapshots = rig.source.snapshots.clone();
+    let watching = tokio::spawn(async move {
+        while snapshots.changed().await.is_ok() {
+            let known = endpoints(&snapshots.borrow_and_update());
+            assert!(known.contains(&"10.3.0.1".to_owned()), "{known:?}");
+        }
+    });
+    fake.delete(SECRETS, "istio-system", "first");
+    let id = ClusterId::from("eu");
+    let is_second = |secret: &SecretName| secret.to_string() == "elsewhere/second";
+    let status = rig
+        .status(|status| {
+            let eu = status.clusters.get(&id);
+            eu.is_some_and(|eu| eu.secret.as_ref().is_some_and(is_second) && eu.generation == 2)
+        })
+        .await;
+    assert!(status.shadowed.is_empty());
+    assert!(said("Bearer two"));
+    eu.put(SLICES, slice("hello-2", "10.3.0.2"));
+    rig.endpoints(&["10.1.0.1", "10.3.0.1", "10.3.0.2"]).await;
+    drop(rig);
+    watching.await.expect("no endpoint was lost");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_namespace_that_is_absent_or_forbidden_keeps_no_other_back() {
     let fake = own();

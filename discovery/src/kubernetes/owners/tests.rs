@@ -108,6 +108,31 @@ fn of_one_list_the_oldest_secret_owns() {
     assert_eq!(said(owners.replace("a", list)), ["eu=old by a/b"]);
 }
 
+/// What two namespaces have when a gateway starts, in either order of their answers.
+#[test]
+fn after_a_start_the_oldest_owns_whichever_namespace_answers_first() {
+    let old = || secret("a/old", 3, &[("eu", "old")]);
+    let young = || secret("b/young", 7, &[("eu", "young"), ("us", "only")]);
+    let mut owners = owners();
+    assert_eq!(said(owners.replace("a", vec![old()])), ["eu=old by a/old"]);
+    let then = said(owners.replace("b", vec![young()]));
+    assert_eq!(then, ["us=only by b/young"]);
+
+    let mut owners = self::owners();
+    let first = said(owners.replace("b", vec![young()]));
+    assert_eq!(first, ["eu=young by b/young", "us=only by b/young"]);
+    assert_eq!(said(owners.replace("a", vec![old()])), ["eu=old by a/old"]);
+    assert_eq!(owners.shadowed()[0].secret, named("b/young"));
+
+    // From then on the first one stays: also where a list comes once more.
+    let older = secret("b/older", 1, &[("eu", "older")]);
+    assert!(said(owners.replace("b", vec![young(), older])).is_empty());
+    assert_eq!(
+        said(owners.replace("a", Vec::new())),
+        ["eu=older by b/older"]
+    );
+}
+
 #[test]
 fn no_kubeconfig_shows_itself() {
     let secret = secret("a/s", 0, &[("eu", "credential")]);
