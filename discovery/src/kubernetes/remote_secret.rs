@@ -72,7 +72,7 @@ pub enum RemoteSecretError {
     )]
     NoAuthority,
     /// The result would be refused by every gateway.
-    #[error("no gateway would take the result")]
+    #[error("no gateway would take the result: {0}")]
     Refused(#[from] Refusal),
 }
 
