@@ -7,6 +7,7 @@ mod measured;
 pub(crate) mod memory;
 pub(crate) mod scale;
 pub(crate) mod syscalls;
+pub(crate) mod xds;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -12,3 +12,4 @@ pub mod peers;
 mod process;
 pub mod scale;
 pub mod syscalls;
+pub mod xds;

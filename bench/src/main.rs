@@ -25,6 +25,7 @@ enum Command {
     Memory(cli::memory::Memory),
     Scale(cli::scale::Scale),
     Syscalls(cli::syscalls::Syscalls),
+    Xds(cli::xds::Xds),
 }
 
 fn main() -> Result<()> {
@@ -35,5 +36,6 @@ fn main() -> Result<()> {
         Command::Memory(memory) => memory.run(),
         Command::Scale(scale) => scale.run(),
         Command::Syscalls(syscalls) => syscalls.run(),
+        Command::Xds(xds) => xds.run(),
     }
 }
