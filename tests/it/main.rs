@@ -14,6 +14,7 @@ mod kubernetes_faults;
 mod kubernetes_faults_table;
 mod kubernetes_hostile;
 mod kubernetes_killed;
+mod kubernetes_spill;
 mod layering;
 mod metrics;
 mod networks;
