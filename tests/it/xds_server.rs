@@ -231,6 +231,52 @@ impl Client {
         answers
     }
 
+    /// The shares of so many while nothing was in Envoy's way: after a change, or a gateway that it could not reach, its schedule
+    /// begins anew, and then a few hundred connections are not shared as the weights say.
+    async fn steady_shares(&self, count: usize) -> std::collections::BTreeMap<String, usize> {
+        for _ in 0..5 {
+            let before = self.disturbances().await;
+            let shares = self.shares(count).await;
+            if self.disturbances().await == before {
+                return shares;
+            }
+        }
+        panic!("Envoy has no peace: {:?}", self.disturbances().await);
+    }
+
+    /// Envoy's counts of what starts its schedule anew.
+    async fn disturbances(&self) -> [u64; 4] {
+        // Envoy takes the name for a regular expression, and `|` for itself.
+        let cluster = CLUSTER.replace('|', ".");
+        let mut counts = [0; 4];
+        let names = [
+            "update_success",
+            "membership_change",
+            "upstream_cx_connect_fail",
+            "upstream_cx_connect_timeout",
+        ];
+        for (count, name) in counts.iter_mut().zip(names) {
+            *count = self
+                .envoy
+                .figure(&format!("cluster.{cluster}.{name}"))
+                .await;
+        }
+        assert!(
+            counts[0] > 0,
+            "Envoy has had no endpoints of {CLUSTER}: {counts:?}"
+        );
+        counts
+    }
+
+    /// Until the weights of its hosts come to this.
+    async fn until_weights(&self, sum: u64) {
+        until_async(&format!("the weights come to {sum}"), async || {
+            let hosts = self.envoy.hosts(CLUSTER).await;
+            hosts.iter().map(|(_, _, weight, _)| weight).sum::<u64>() == sum
+        })
+        .await;
+    }
+
     async fn until_hosts(&self, count: usize) -> Vec<(String, u64, u64, String)> {
         until_async(&format!("Envoy has {count} hosts"), async || {
             self.envoy.hosts(CLUSTER).await.len() == count
@@ -359,7 +405,8 @@ async fn shares(api: &str) {
         hosts.iter().all(|(_, priority, ..)| *priority == 0),
         "{hosts:?}"
     );
-    let shares = client.shares(400).await;
+    client.until_weights(4).await;
+    let shares = client.steady_shares(400).await;
     let eu = shares["eu"] as f64 / 400.0;
     assert!((eu - 0.75).abs() < 0.01, "{shares:?}");
 
@@ -367,12 +414,8 @@ async fn shares(api: &str) {
     drop(world.endpoints.drain(1..3));
     world.endpoints[2].0.health = Health::Healthy;
     world.publish().await;
-    until_async("the weights have changed", async || {
-        let hosts = client.envoy.hosts(CLUSTER).await;
-        hosts.iter().map(|(_, _, weight, _)| weight).sum::<u64>() == 3
-    })
-    .await;
-    let shares = client.shares(300).await;
+    client.until_weights(3).await;
+    let shares = client.steady_shares(300).await;
     let eu = shares["eu"] as f64 / 300.0;
     assert!((eu - 1.0 / 3.0).abs() < 0.01, "{shares:?}");
 
