@@ -119,3 +119,11 @@ proptest! {
         prop_assert!(shared.chunks().iter().filter(new).count() <= 2 * edits.len());
     }
 }
+
+/// Else each full chunk takes two of the sixteen kilobytes for nothing.
+#[test]
+fn a_full_chunk_of_endpoints_fits_into_twelve_kilobytes() {
+    let counts = 2 * std::mem::size_of::<usize>();
+    let bytes = counts + CHUNK * std::mem::size_of::<crate::Endpoint>();
+    assert!((11 << 10..=12 << 10).contains(&bytes), "{bytes}");
+}
