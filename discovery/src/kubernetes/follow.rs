@@ -35,8 +35,13 @@ const LINE: usize = 4 << 20;
 /// Until a list that takes away too much is asked for again.
 const SECOND_LOOK: Duration = Duration::from_secs(5);
 
-/// A watch that ends sooner than this without a word counts as a failure, so that it is not begun again at once, for ever.
+/// A watch that ends sooner than this without a word counts as a failure, and one that told something is not begun again
+/// before: a server that ends each watch after one event would else be asked as fast as it answers, for ever.
 const TOO_SHORT: Duration = Duration::from_secs(1);
+
+/// A watch that went on for so long was a good one: if a list is needed after it, that is the first failure. Lists are dear, so
+/// a server that gives a list and then no watch is asked for the next one later and later.
+const SOUND: Duration = Duration::from_secs(10);
 
 /// What becomes known of a kind.
 #[derive(Debug)]
@@ -131,23 +136,28 @@ where
                     from = Some(version.clone());
                     let mut heard = false;
                     let end = self.watch(&version, &mut from, &mut heard).await;
-                    let short = !heard && begun.elapsed() < TOO_SHORT;
-                    if heard {
-                        backoff.reset();
-                    }
-                    match end {
-                        End::Over if short => {
+                    let lasted = begun.elapsed();
+                    let end = match end {
+                        End::Over if !heard && lasted < TOO_SHORT => {
                             End::Broken(Fault::Nonsense("a watch ends as it begins"), false)
                         }
                         end => end,
+                    };
+                    let good = match end {
+                        End::Broken(_, gap) => heard && (!gap || lasted >= SOUND),
+                        _ => true,
+                    };
+                    if good {
+                        backoff.reset();
                     }
+                    if matches!(end, End::Over) {
+                        sleep(TOO_SHORT.saturating_sub(lasted)).await;
+                    }
+                    end
                 }
             };
             let event = match end {
-                End::Over => {
-                    backoff.reset();
-                    Event::Alive
-                }
+                End::Over => Event::Alive,
                 End::Broken(fault, gap) => {
                     if gap {
                         from = None;
@@ -208,7 +218,9 @@ where
                 Err(fault) => return End::Broken(fault, true),
             };
             let fresh_again = Memory::of(&second.items, self.weigh, &second.version);
-            if !fresh_again.same_names(&fresh) && self.memory.loses_too_much(&fresh_again) {
+            // It says the same if, compared with the first, it takes away no more than a list may. Names alone would not do: in
+            // a large cluster some come and go every second, and two lists are never alike.
+            if self.memory.loses_too_much(&fresh_again) && fresh.loses_too_much(&fresh_again) {
                 return End::Broken(
                     Fault::Nonsense("two lists, 5 s apart, take away much and do not say the same"),
                     true,
@@ -246,21 +258,21 @@ where
             let event = match serde_json::from_slice::<WatchEvent<T>>(&line) {
                 Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
                     let name = Name::of(&object);
-                    *from = object.meta().resource_version.clone();
+                    advance(from, object.meta().resource_version.as_deref());
                     let fact = (self.convert)(object);
                     let counts = self.memory.insert(&name, (self.weigh)(&fact));
                     Event::Apply(fact, counts)
                 }
                 Ok(WatchEvent::Deleted(object)) => {
                     let name = Name::of(&object);
-                    *from = object.meta().resource_version.clone();
+                    advance(from, object.meta().resource_version.as_deref());
                     match self.memory.remove(&name) {
                         Some(counts) => Event::Delete(name, counts),
                         None => Event::Alive,
                     }
                 }
                 Ok(WatchEvent::Bookmark(bookmark)) => {
-                    *from = Some(bookmark.metadata.resource_version);
+                    advance(from, Some(&bookmark.metadata.resource_version));
                     Event::Alive
                 }
                 Ok(WatchEvent::Error(status)) => {
@@ -286,6 +298,18 @@ where
     async fn tell(&self, event: Event<F>) -> Result<(), Closed> {
         let sent = self.out.send((self.kind.clone(), event)).await;
         sent.map_err(|_| Closed)
+    }
+}
+
+/// Goes on to a version; never back, where both are numbers. A server that names an older one, in a bookmark for instance, would
+/// else have us take for new what we know, and no longer see that a list is older than that.
+fn advance(from: &mut Option<String>, version: Option<&str>) {
+    let number = |version: &str| version.parse::<u64>().ok();
+    let known = from.as_deref().and_then(number);
+    let is_older =
+        matches!((known, version.and_then(number)), (Some(known), Some(new)) if new < known);
+    if !is_older {
+        *from = version.map(str::to_owned);
     }
 }
 

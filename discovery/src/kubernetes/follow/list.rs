@@ -73,6 +73,9 @@ where
         let mut items = Vec::new();
         let mut room = self.ceiling.bytes;
         let mut token = String::new();
+        // The first page's: a server that goes on with newer data says so in the later ones, and what has changed meanwhile of
+        // what stood on the first would never be told. client-go's pager keeps the first, too.
+        let mut version = None;
         loop {
             let path = self.target.list_path(limit, &token);
             let page = self.api.fetch(&path, self.target.lists(), room).await;
@@ -87,12 +90,14 @@ where
             if items.len() > self.ceiling.objects {
                 return Err(Fault::TooMany(self.ceiling.objects));
             }
+            let of_page = page.metadata.resource_version.unwrap_or_default();
+            let version = version.get_or_insert(of_page);
+            if version.is_empty() {
+                return Err(Fault::Nonsense("a list without a version"));
+            }
             token = page.metadata.continue_.unwrap_or_default();
             if token.is_empty() {
-                let version = page.metadata.resource_version.unwrap_or_default();
-                if version.is_empty() {
-                    return Err(Fault::Nonsense("a list without a version"));
-                }
+                let version = std::mem::take(version);
                 return Ok(Listed { items, version });
             }
             if empty {

@@ -80,11 +80,6 @@ impl Memory {
         }
     }
 
-    pub(super) fn same_names(&self, other: &Self) -> bool {
-        self.known.len() == other.known.len()
-            && self.known.keys().all(|name| other.known.contains_key(name))
-    }
-
     /// Whether a list that says `fresh` is to be doubted: it takes away all there is, or all of more than ten groups, or is
     /// older than what was known.
     pub(super) fn loses_too_much(&self, fresh: &Self) -> bool {

@@ -368,3 +368,123 @@ async fn another_cluster_at_the_same_address_takes_nothing_away() {
         "the old one is back, and really empty"
     );
 }
+
+/// A list, as it is answered at this version.
+fn listed(version: &str, names: &[String]) -> Reply {
+    let items: Vec<Value> = names.iter().map(|name| namespace(name)).collect();
+    let metadata = json!({"resourceVersion": version});
+    Reply::Status(200, json!({"metadata": metadata, "items": items}))
+}
+
+fn names(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|at| format!("n{at:02}")).collect()
+}
+
+/// A follower that knows thirty names and watches; its watch has ended, and only a list will help.
+async fn knows_thirty() -> Rig {
+    let fake = Fake::default();
+    fake.script("limit=500", listed("1", &names(0..30)));
+    fake.script("resourceVersion=1", Reply::Status(410, json!({})));
+    let mut rig = rig(&fake, fake.api());
+    assert_eq!(rig.next().await, format!("={}", names(0..30).join(",")));
+    rig
+}
+
+/// In a large cluster something comes and goes every second, so no two lists are alike. What both of them lack is gone.
+#[tokio::test(start_paused = true)]
+async fn a_second_list_says_the_same_though_a_few_names_differ() {
+    let mut rig = knows_thirty().await;
+    let first = [names(0..12), vec!["new".into()]].concat();
+    let second = [names(1..12), vec!["newer".into()]].concat();
+    rig.fake.script("limit=500", listed("2", &first));
+    rig.fake.script("limit=500", listed("3", &second));
+    assert_eq!(rig.next_good().await, format!("={}", second.join(",")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_lists_that_contradict_each_other_are_both_not_believed() {
+    let mut rig = knows_thirty().await;
+    rig.fake.script("limit=500", listed("2", &names(0..15)));
+    rig.fake.script("limit=500", listed("3", &names(15..30)));
+    rig.fake.script("limit=500", listed("4", &names(0..29)));
+    assert!(rig.next().await.contains("is gone"), "the watch");
+    assert!(rig.next().await.contains("do not say the same"));
+    assert_eq!(rig.next().await, format!("={}", names(0..29).join(",")));
+}
+
+/// A later page may be of a newer version. What has changed meanwhile on the first one is told only to who watches from its.
+#[tokio::test(start_paused = true)]
+async fn what_follows_pages_of_several_versions_is_watched_from_the_first() {
+    let fake = Fake::default();
+    let page = |version: &str, name: &str, token: &str| {
+        let metadata = json!({"resourceVersion": version, "continue": token});
+        Reply::Status(
+            200,
+            json!({"metadata": metadata, "items": [namespace(name)]}),
+        )
+    };
+    fake.script("limit=500", page("7", "a", "next"));
+    fake.script("continue=next", page("9", "b", ""));
+    let mut rig = rig(&fake, fake.api());
+    assert_eq!(rig.next().await, "=a,b");
+    rig.watching().await;
+    let asked = fake.asked();
+    let last = asked.last().expect("a watch");
+    assert!(last.path.ends_with("resourceVersion=7"), "{}", last.path);
+}
+
+/// Else an older list would not be seen to be older any more.
+#[tokio::test(start_paused = true)]
+async fn a_bookmark_that_goes_back_is_not_followed() {
+    let fake = fake_with(&["a", "b"]);
+    let (watch, pieces) = unbounded();
+    fake.script("resourceVersion=2", Reply::Stream(pieces));
+    fake.script("resourceVersion=2", Reply::Status(410, json!({})));
+    fake.script("limit=500", listed("2", &["a".into(), "b".into()]));
+    fake.script("limit=500", listed("1", &["a".into()]));
+    let mut rig = rig(&fake, fake.api());
+    assert_eq!(rig.next().await, "=a,b");
+    rig.watching().await;
+    let back = json!({"type": "BOOKMARK", "object": {"kind": "Namespace", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}}});
+    let sent = watch.unbounded_send(format!("{back}\n").into());
+    sent.expect("it is being watched");
+    drop(watch);
+    assert!(rig.next().await.contains("is gone"));
+    assert_eq!(rig.next().await, "=a,b", "the second look");
+    let back =
+        |asked: &crate::kubernetes::testing::Asked| asked.path.ends_with("resourceVersion=1");
+    assert!(!fake.asked().iter().any(back));
+}
+
+#[tokio::test(start_paused = true)]
+async fn watches_that_end_after_one_event_are_begun_once_a_second() {
+    let fake = fake_with(&["a"]);
+    let event =
+        json!({"type": "MODIFIED", "object": {"metadata": {"name": "a", "resourceVersion": "1"}}});
+    for _ in 0..20 {
+        let line = Bytes::from(format!("{event}\n"));
+        fake.script("resourceVersion=1", Reply::Bytes(line));
+    }
+    let mut rig = rig(&fake, fake.api());
+    assert_eq!(rig.next().await, "=a");
+    let begun = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(rig.next().await, "+a");
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(19), "of paused time");
+}
+
+/// It lists whenever it is asked, and never watches: each list costs both sides a great deal.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_lists_and_never_watches_is_asked_less_and_less() {
+    let fake = fake_with(&["a"]);
+    for _ in 0..12 {
+        fake.script("resourceVersion=1", Reply::Status(410, json!({})));
+    }
+    let mut rig = rig(&fake, fake.api());
+    let begun = Instant::now();
+    for _ in 0..12 {
+        assert_eq!(rig.next_good().await, "=a");
+    }
+    assert!(begun.elapsed() > Duration::from_secs(60), "of paused time");
+}
