@@ -1,6 +1,7 @@
 //! One connection of a cluster with what has been heard through it. It must not decide whether it is the one in force.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -32,7 +33,15 @@ pub(super) struct Candidate {
     pub(super) known: Option<Known>,
     /// Whether it has said which of Istio's kinds it has, where that matters.
     pub(super) istio: bool,
+    /// Since when it is tried.
+    pub(super) begun: Instant,
+    /// Whether anything has gone wrong with it.
+    pub(super) failed: bool,
 }
+
+/// How long a connection that is tried is left alone before a newer kubeconfig takes its place, unless it has failed: of a
+/// Secret that changes without end each version would be begun and none finished.
+pub(super) const HEARING: Duration = Duration::from_secs(5);
 
 impl Link {
     /// Takes note that a kind was heard of, and how much there is of it.
@@ -84,6 +93,12 @@ pub(super) fn endpoints(counts: &BTreeMap<Kind, Counts>) -> usize {
 }
 
 impl Candidate {
+    /// Until when it is left alone; `None`: no longer.
+    pub(super) fn heard_until(&self) -> Option<Instant> {
+        let end = self.begun + HEARING;
+        (!self.failed && Instant::now() < end).then_some(end)
+    }
+
     /// Whether it can take over: it has said who it is, and everything that is to be read of it is there.
     pub(super) fn is_complete(&self) -> bool {
         let mut kinds = self.link.session.kinds();

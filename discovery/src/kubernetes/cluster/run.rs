@@ -168,7 +168,8 @@ impl Task {
                     false
                 }
                 () = sleep_until(again_at.unwrap_or_else(Instant::now)), if again_at.is_some() => {
-                    self.try_again();
+                    self.again_at = None;
+                    self.follow_newest();
                     false
                 }
                 _ = looks.tick() => {
@@ -247,31 +248,51 @@ impl Task {
     /// The cluster is reached so from now on: at once where nothing is in force yet, else beside what is.
     fn reach(&mut self, access: Access) {
         self.pending = None;
-        self.trial = None;
         self.again_at = None;
         self.move_to(&access.server);
-        self.newest = Some(access.clone());
-        if let Some(force) = &mut self.force
-            && let Some(known) = &mut force.access
+        self.newest = Some(access);
+        self.follow_newest();
+    }
+
+    /// Does the least that brings the newest way to the cluster into force: nothing, a new token, or a connection. What is
+    /// tried already has its time, and whatever is newest then follows.
+    fn follow_newest(&mut self) {
+        let Some(access) = self.newest.clone() else {
+            return self.try_again();
+        };
+        if let Some(force) = &self.force
+            && let Some(known) = &force.access
         {
             if *known == access {
-                self.candidate = None;
+                (self.candidate, self.trial) = (None, None);
                 return;
             }
             if known.differs_in_token_only(&access) {
                 self.candidate = None;
-                self.trial = Some(Trial::start(force.session.api(), access));
+                if self.trial.as_ref().is_none_or(|trial| trial.failed) {
+                    self.trial = Some(Trial::start(force.session.api(), access));
+                }
                 return;
             }
         }
+        self.trial = None;
         if let Some(candidate) = &mut self.candidate
             && let Some(known) = &mut candidate.link.access
-            && let Some(token) = &candidate.link.token
-            && known.differs_in_token_only(&access)
         {
-            token.send_replace(trial::token(&access));
-            *known = access;
-            return;
+            if *known == access && !candidate.failed {
+                return;
+            }
+            if let Some(token) = &candidate.link.token
+                && known.differs_in_token_only(&access)
+            {
+                token.send_replace(trial::token(&access));
+                *known = access;
+                return;
+            }
+            if let Some(end) = candidate.heard_until() {
+                self.again_at = Some(end);
+                return;
+            }
         }
         self.try_again();
     }
@@ -316,6 +337,8 @@ impl Task {
             staged: Staged::default(),
             known: None,
             istio: !self.own,
+            begun: Instant::now(),
+            failed: false,
         });
     }
 
@@ -358,6 +381,10 @@ impl Task {
                 let optional = matches!(kind, Kind::Node | Kind::Pod) && self.force.is_none();
                 if optional && matches!(event, Event::Fault(Fault::Forbidden(_))) {
                     candidate.staged.do_without(kind);
+                } else if matches!(event, Event::Fault(_)) {
+                    candidate.failed = true;
+                    // While one is tried, only a newer one that waits for it sets a time.
+                    self.again_at = self.again_at.map(|_| Instant::now());
                 }
                 if self.force.is_none() {
                     self.note(kind, &event);
@@ -432,27 +459,35 @@ impl Task {
 
     fn judge_token(&mut self, outcome: Result<(), Fault>) {
         match outcome {
-            Ok(()) => self.take_token(),
+            Ok(()) => {
+                if let Some(trial) = self.trial.take() {
+                    self.take_token(trial.access);
+                }
+                self.follow_newest();
+            }
             Err(fault) => {
                 self.pending = Some(format!(
                     "the newer token does not work, the older one stays in force: {fault}"
                 ));
                 if let Some(trial) = &mut self.trial {
                     trial.refused |= fault == Fault::Unauthorized;
-                    trial.again();
+                    trial.failed = true;
+                    match self.newest.as_ref() == Some(&trial.access) {
+                        true => trial.again(),
+                        false => self.follow_newest(),
+                    }
                 }
             }
         }
     }
 
-    /// The token that is tried replaces the one in force.
-    fn take_token(&mut self) {
-        if let Some(trial) = self.trial.take()
-            && let Some(force) = &mut self.force
+    /// This way to the cluster, another in its token alone, replaces the one in force.
+    fn take_token(&mut self, access: Access) {
+        if let Some(force) = &mut self.force
             && let Some(token) = &force.token
         {
-            token.send_replace(trial::token(&trial.access));
-            force.access = Some(trial.access);
+            token.send_replace(trial::token(&access));
+            force.access = Some(access);
             self.generation += 1;
             self.pending = None;
             tracing::info!(cluster = %self.ear.cluster, generation = self.generation, "a newer token is in force");
@@ -469,8 +504,12 @@ impl Task {
                 // What is in force no longer works, so there is nothing to lose by the one that is tried, unless that is
                 // known to be no better.
                 let untried = self.trial.as_ref().is_some_and(|trial| !trial.refused);
-                if *fault == Fault::Unauthorized && untried {
-                    self.take_token();
+                if *fault == Fault::Unauthorized
+                    && untried
+                    && let Some(newest) = self.newest.clone()
+                {
+                    self.trial = None;
+                    self.take_token(newest);
                 }
                 self.blame(kind.as_str(), fault);
             }

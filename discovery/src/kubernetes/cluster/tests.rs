@@ -19,13 +19,17 @@ struct Rig {
 }
 
 fn access(server: &str) -> Box<Access> {
+    with_token(server, "t")
+}
+
+fn with_token(server: &str, token: &str) -> Box<Access> {
     Box::new(Access {
         server: server.into(),
         authority: None,
         tls_server_name: None,
         insecure: false,
         proxy: None,
-        token: Some(Secret::new("t")),
+        token: Some(Secret::new(token)),
         certificate: None,
     })
 }
@@ -79,6 +83,16 @@ impl Rig {
                 Ok(Message::Status(status)) => self.status = *status,
                 Ok(Message::Changes(changes)) => panic!("{changes:?}"),
                 Err(_) => panic!("it never came, but {:#?}", self.status),
+            }
+        }
+    }
+
+    /// Waits for a status, whatever changes meanwhile.
+    async fn status(&mut self, wanted: impl Fn(&ClusterStatus) -> bool) {
+        while !wanted(&self.status) {
+            let (_, _, message) = self.hub.recv().await.expect("it goes on");
+            if let Message::Status(status) = message {
+                self.status = *status;
             }
         }
     }
@@ -310,4 +324,78 @@ async fn another_cluster_at_the_same_address_is_not_believed() {
     fake.break_watches();
     rig.state(|status| status.state == State::Frozen).await;
     assert!(rig.error().contains("another cluster"), "{}", rig.error());
+}
+
+/// An answer that takes two seconds.
+fn slowly(answer: &Value) -> Reply {
+    let (sender, pieces) = futures::channel::mpsc::unbounded();
+    let sent = sender.unbounded_send(answer.to_string().into());
+    sent.expect("it is read later");
+    // Only the time ends it.
+    std::mem::forget(sender);
+    Reply::Watch(pieces, 2)
+}
+
+/// A Secret that changes a hundred times a second, each time to another server, and one that does so to another token: none of
+/// the versions would ever be tried to its end if each took the place of the one before at once.
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_changes_without_end_is_followed_nevertheless() {
+    let (old, one, two) = (Fake::default(), Fake::default(), Fake::default());
+    for fake in [&old, &one, &two] {
+        fake.put(SLICES, slice("a", 1));
+    }
+    let list = json!({"metadata": {"resourceVersion": "1"}, "items": []});
+    for fake in [&one, &two] {
+        for _ in 0..2_000 {
+            fake.script("/api/v1/services?limit", slowly(&list));
+            fake.script("/kube-system", slowly(&json!({"metadata": {"uid": "u"}})));
+        }
+    }
+    let servers = [
+        ("https://old", &old),
+        ("https://one", &one),
+        ("https://two", &two),
+    ];
+    let mut rig = rig(&servers, Ceilings::default());
+    rig.reach("https://old");
+    rig.status(|status| status.state == State::Synced).await;
+
+    let pace = Duration::from_millis(10);
+    let mut at = 0;
+    let mut storm = async |rig: &mut Rig, wanted: u64, change: &dyn Fn(u32) -> Box<Access>| {
+        for _ in 0..1_000 {
+            at += 1;
+            let change = Command::Use(change(at), SecretName::default());
+            rig.cluster.tell(change);
+            let told = tokio::time::timeout(pace, rig.status(|status| status.generation >= wanted));
+            if told.await.is_ok() {
+                return;
+            }
+        }
+        panic!(
+            "ten seconds of changes, and none was taken: {:?}",
+            rig.status
+        );
+    };
+    storm(&mut rig, 2, &|at| {
+        access(["https://one", "https://two"][at as usize % 2])
+    })
+    .await;
+    let sessions = |fake: &Fake| {
+        let asked = fake.asked().into_iter();
+        let lists = asked.filter(|asked| asked.path.starts_with("/api/v1/services?limit"));
+        lists.count()
+    };
+    let begun = sessions(&one) + sessions(&two);
+    assert!(begun <= 2, "{begun} were begun in two seconds");
+
+    // The last word counts.
+    rig.reach("https://one");
+    rig.status(|status| status.server == "https://one" && status.state == State::Synced)
+        .await;
+    let generation = rig.status.generation;
+    storm(&mut rig, generation + 1, &|at| {
+        with_token("https://one", &at.to_string())
+    })
+    .await;
 }

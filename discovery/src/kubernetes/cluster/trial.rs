@@ -17,6 +17,8 @@ pub(super) struct Trial {
     pub(super) access: Access,
     /// Whether the server has said that it does not accept it.
     pub(super) refused: bool,
+    /// Whether it has failed at all, so that nothing is lost by trying another one instead.
+    pub(super) failed: bool,
     api: Api,
     backoff: Backoff,
     task: JoinSet<Result<(), Fault>>,
@@ -29,6 +31,7 @@ impl Trial {
         let mut trial = Self {
             access,
             refused: false,
+            failed: false,
             api,
             backoff: Backoff::default(),
             task: JoinSet::new(),
