@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use proxy::config::Role;
 use serde_json::Value;
 use sidecar::{Client, Pki};
 use tests::{CannotBuild, Region, Regions, build, in_namespace, say, until, until_async};
@@ -68,6 +69,47 @@ impl Traffic {
     async fn end(self) -> Vec<String> {
         self.ended.store(true, Ordering::Relaxed);
         self.task.await.expect("the client")
+    }
+}
+
+/// Looks at the outbound route of `hello` as the data path has it, far more often than anything changes: how many endpoints of
+/// other clusters are ready there. A snapshot that lost one for a moment would be seen.
+struct Watch {
+    ended: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<(u64, Option<u32>)>,
+}
+
+impl Watch {
+    fn start(region: &Region) -> Self {
+        let tables = region.app().proxy().tables().clone();
+        let now = region.app().proxy().now();
+        let ended = Arc::new(AtomicBool::new(false));
+        let stop = ended.clone();
+        let look = move || {
+            let table = tables.load();
+            let route = table.find(Role::Outbound, 0, sidecar::HELLO_NAME).ok()?;
+            let view = route.balancer().view(now);
+            let ready = view.tiers.iter().map(|tier| tier.availability.healthy);
+            Some(ready.sum::<u32>())
+        };
+        let thread = std::thread::spawn(move || {
+            let (mut looks, mut fewest) = (0, Some(u32::MAX));
+            while !stop.load(Ordering::Relaxed) {
+                // A name that is not there at all is `None`, the least there is.
+                fewest = fewest.min(look());
+                looks += 1;
+                // A publication is no less than ten of these after the one before.
+                std::thread::park_timeout(std::time::Duration::from_millis(1));
+            }
+            (looks, fewest)
+        });
+        Self { ended, thread }
+    }
+
+    /// How often it looked, and the fewest that it saw.
+    fn end(self) -> (u64, Option<u32>) {
+        self.ended.store(true, Ordering::Relaxed);
+        self.thread.join().expect("it looks")
     }
 }
 
@@ -160,6 +202,7 @@ async fn a_thousand_rotations_lose_no_connection() {
     };
     let (pki, ap, eu) = ap_and_eu(&binary).await;
     let traffic = Traffic::start(&pki, &ap, "eu");
+    let watch = Watch::start(&ap);
     let secrets = [eu.remote_secret().await, eu.remote_secret().await];
     let generation = async || {
         let status = ap.status().await;
@@ -186,7 +229,12 @@ async fn a_thousand_rotations_lose_no_connection() {
     let late = footprint();
     let asked = traffic.asked.load(Ordering::Relaxed);
     assert_eq!(traffic.end().await, Vec::<String>::new());
-    println!("{ROTATIONS} rotations, {asked} connections, none failed; {early:?}, then {late:?}");
+    let (looks, fewest) = watch.end();
+    assert_eq!(fewest, Some(1), "eu's endpoint was there all the time");
+    assert!(looks > u64::from(ROTATIONS), "{looks} looks");
+    println!(
+        "{ROTATIONS} rotations, {asked} connections, none failed; {looks} looks, eu's endpoint was always there; {early:?}, then {late:?}"
+    );
     assert!(
         within_bounds(early.tasks, late.tasks),
         "{early:?}, then {late:?}"
