@@ -10,7 +10,7 @@ define step
 	@start=$$SECONDS; $(2) || exit $$?; echo "== $(1): $$((SECONDS - start)) s"
 endef
 
-.PHONY: all lint tools peers test test-istio chart-golden image-check fuzz demo dist bench clean
+.PHONY: all lint tools peers test test-istio chart-golden image-check image-reproducible fuzz demo dist bench clean
 
 all: lint test
 
@@ -55,6 +55,10 @@ chart-golden:
 image-check:
 	$(call step,static binary,deploy/build-static.sh $${IMAGE_PROFILE:-dist} target/image)
 	$(call step,image,CAUSEWAY_IMAGE=$(CURDIR)/target/image $(CARGO) test -p tests --locked --test it image::)
+
+# Builds that binary twice more, in folders of their own, and compares the bytes: ten minutes and more, so CI leaves it out.
+image-reproducible:
+	$(call step,two builds compared,deploy/reproduce.sh $${IMAGE_PROFILE:-dist})
 
 # With an istiod that is built from Istio's sources, once: about six minutes and 130 MB, and 2 GB of memory while it runs.
 test-istio: peers

@@ -32,7 +32,10 @@ export CAUSEWAY_COMMIT=${CAUSEWAY_COMMIT:-unknown} SOURCE_DATE_EPOCH=${SOURCE_DA
 # Where the sources lie is no part of the binary. Cargo takes flags apart at \x1f, so that a folder may have a space.
 s=$'\x1f'
 export CARGO_ENCODED_RUSTFLAGS="-Ctarget-feature=+crt-static$s--remap-path-prefix=$cargo_home=/cargo$s--remap-path-prefix=$here=/causeway"
-export CFLAGS="-ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$here=/causeway"
+# The crate that calls C compilers takes them apart as a shell would, if it is told so.
+export CC_SHELL_ESCAPED_FLAGS=1
+CFLAGS=$(printf '%q %q' "-ffile-prefix-map=$cargo_home=/cargo" "-ffile-prefix-map=$here=/causeway")
+export CFLAGS
 # With --target, so that build scripts and macros, which compilers load, are not static.
 "$cargo" build --locked --package gateway --bin causeway --profile "$profile" --target "$triple" --target-dir "$target_folder"
 

@@ -37,12 +37,14 @@ fn shellcheck_finds_nothing() {
     if !is_installed("kind::shellcheck_finds_nothing", "shellcheck", "--version") {
         return;
     }
-    let files = std::fs::read_dir(folder()).expect("the scripts");
-    let files = files.map(|entry| entry.expect("an entry").path());
-    let scripts: Vec<PathBuf> = files
-        .filter(|path| path.extension().is_some_and(|end| end == "sh"))
-        .collect();
-    assert!(scripts.len() > 5, "{scripts:?}");
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut scripts = vec![project.join(".ci/run")];
+    for folder in ["deploy", "deploy/kind", "bench", "proxy/fuzz"] {
+        let files = std::fs::read_dir(project.join(folder)).expect("the scripts");
+        let files = files.map(|entry| entry.expect("an entry").path());
+        scripts.extend(files.filter(|path| path.extension().is_some_and(|end| end == "sh")));
+    }
+    assert!(scripts.len() > 10, "{scripts:?}");
     let output = Command::new("shellcheck")
         .args(["--external-sources", "--source-path=SCRIPTDIR"])
         .args(&scripts)
@@ -50,6 +52,49 @@ fn shellcheck_finds_nothing() {
         .expect("it runs");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}");
+}
+
+/// In place of kubectl: rollouts are done, and each request is answered from the next line of a file for its region.
+const KUBECTL: &str = r#"#!/bin/sh
+case "$*" in
+  *"rollout status"*) ;;
+  *" exec "*) cat "$ANSWERS/$2" ;;
+  *) echo "kubectl $*: not known" >&2; exit 1 ;;
+esac
+"#;
+
+/// `test.sh` passes only where each region is answered by all three and no request fails.
+#[test]
+fn the_thirty_requests_are_judged_as_the_readme_says() {
+    let all = "REGION=ap\nREGION=us\nREGION=eu\n".repeat(10);
+    let failing = all.replacen("REGION=eu", "FAILED", 1);
+    let never_eu = all.replace("REGION=eu", "REGION=us");
+    for (from_us, passes, row) in [
+        (&all, true, "us 10 10 10 0"),
+        (&failing, false, "us 10 10 9 1"),
+        (&never_eu, false, "us 10 20 0 0"),
+    ] {
+        let work = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| work.path().join(name);
+        std::fs::write(at("kubectl"), KUBECTL).expect("written");
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(at("kubectl"), executable).expect("permitted");
+        for (region, answers) in [("ap", &all), ("us", from_us), ("eu", &all)] {
+            std::fs::write(at(&format!("kind-{region}")), answers).expect("written");
+        }
+        let output = Command::new(folder().join("test.sh"))
+            .env_clear()
+            .env("PATH", format!("{}:/usr/bin:/bin", work.path().display()))
+            .env("ANSWERS", work.path())
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.success(), passes, "{said}");
+        let rows = said
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+        assert!(rows.into_iter().any(|line| line == row), "{row}: {said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
