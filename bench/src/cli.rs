@@ -6,6 +6,7 @@ pub(crate) mod load;
 mod measured;
 pub(crate) mod memory;
 pub(crate) mod scale;
+pub(crate) mod scrape;
 pub(crate) mod syscalls;
 pub(crate) mod xds;
 

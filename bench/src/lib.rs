@@ -11,5 +11,6 @@ pub mod namespace;
 pub mod peers;
 mod process;
 pub mod scale;
+pub mod scrape;
 pub mod syscalls;
 pub mod xds;

@@ -24,6 +24,7 @@ enum Command {
     Backend(cli::backend::Backend),
     Memory(cli::memory::Memory),
     Scale(cli::scale::Scale),
+    Scrape(cli::scrape::Scrape),
     Syscalls(cli::syscalls::Syscalls),
     Xds(cli::xds::Xds),
 }
@@ -35,6 +36,7 @@ fn main() -> Result<()> {
         Command::Backend(backend) => backend.run(),
         Command::Memory(memory) => memory.run(),
         Command::Scale(scale) => scale.run(),
+        Command::Scrape(scrape) => scrape.run(),
         Command::Syscalls(syscalls) => syscalls.run(),
         Command::Xds(xds) => xds.run(),
     }

@@ -152,6 +152,19 @@ impl Found {
     /// # Errors
     /// When it does not; with what it said.
     pub fn start(&self, routes: &[Route], cores: &Cores) -> Result<Running> {
+        self.start_with(routes, cores, &[])
+    }
+
+    /// The same with further arguments.
+    ///
+    /// # Errors
+    /// When it does not listen; with what it said.
+    pub fn start_with(
+        &self,
+        routes: &[Route],
+        cores: &Cores,
+        arguments: &[String],
+    ) -> Result<Running> {
         let name = self.peer.name();
         let folder = Folder::new(name)?;
         // Not bound by anybody meanwhile: who finds it taken says so.
@@ -171,6 +184,7 @@ impl Found {
         let mut command = Command::new(&self.binary);
         command
             .args(setup.arguments)
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
             .stderr(out);
