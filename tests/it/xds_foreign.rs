@@ -17,6 +17,7 @@ use xds::proto::cluster::cluster::{ClusterDiscoveryType, DiscoveryType, EdsClust
 use xds::proto::core::address::Address as AddressKind;
 use xds::proto::core::socket_address::PortSpecifier;
 use xds::proto::core::{Address, Locality, SocketAddress};
+use xds::proto::discovery::DiscoveryResponse;
 use xds::proto::endpoint::lb_endpoint::HostIdentifier;
 use xds::proto::endpoint::{self as eds, ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints};
 use xds::proto::listener::{self as lds, Filter, FilterChain, FilterChainMatch, Listener};
@@ -24,9 +25,9 @@ use xds::proto::protobuf::Any;
 use xds::proto::tcp_proxy::TcpProxy;
 use xds::proto::tcp_proxy::tcp_proxy::ClusterSpecifier;
 use xds::proto::{CLUSTER, ENDPOINTS, LISTENER, core, pack};
-use xds::server::wire::SotwResponse;
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const README: &str = include_str!("../../README.md");
 const HERE: Place = Place {
     cluster: "us",
     network: "n2",
@@ -172,13 +173,10 @@ impl Served {
 }
 
 fn write(folder: &Path, type_url: &str, resources: Vec<Any>) {
-    let response = SotwResponse {
-        resources: resources
-            .iter()
-            .map(|any| any.encode_to_vec().into())
-            .collect(),
+    let response = DiscoveryResponse {
+        resources,
         type_url: type_url.into(),
-        ..SotwResponse::default()
+        ..DiscoveryResponse::default()
     };
     let name = type_url.rsplit('.').next().expect("a name");
     std::fs::write(folder.join(name), response.encode_to_vec()).expect("written");
@@ -330,6 +328,46 @@ async fn follows(binary: PathBuf, protocol: Protocol) {
     .await;
     served.serve(&[(OTHER, &["10.0.0.3:80"])]);
     until_known("what is gone is gone", json!({other: ["10.0.0.3"]})).await;
+
+    // And how that goes can be seen.
+    let told: Value =
+        serde_json::from_str(&get(mesh.app.addresses().admin, "/xds").await.body).expect("JSON");
+    let client = &told["client"];
+    let (state, mode) = match protocol {
+        Protocol::Delta => ("following", "delta"),
+        Protocol::Sotw => ("following", "sotw"),
+    };
+    assert_eq!(
+        (&client["state"], &client["mode"]),
+        (&state.into(), &mode.into()),
+        "{client:#}"
+    );
+    for kind in ["clusters", "endpoints", "listeners"] {
+        let of = &client["kinds"][kind];
+        assert_eq!(
+            (&of["resources"], &of["nacks"]),
+            (&1.into(), &0.into()),
+            "{client:#}"
+        );
+        let version = of["version"].as_str();
+        assert!(
+            version.is_some_and(|version| !version.is_empty()),
+            "{client:#}"
+        );
+    }
+    assert_eq!(client["refused"], json!([]), "{client:#}");
+    let scrape = get(mesh.app.addresses().stats, "/metrics").await.body;
+    assert!(
+        scrape.contains("causeway_xds_client_state{state=\"following\"} 1"),
+        "{scrape}"
+    );
+    let words = README.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    for named in words.filter(|word| word.starts_with("causeway_xds_client_")) {
+        assert!(
+            scrape.contains(&format!("# TYPE {named} ")),
+            "{named}: {scrape}"
+        );
+    }
     mesh.stop().await;
 }
 

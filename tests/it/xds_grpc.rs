@@ -18,15 +18,14 @@ use tests::{
 use xds::proto::cluster::Cluster;
 use xds::proto::core::TransportSocket;
 use xds::proto::core::transport_socket::ConfigType;
+use xds::proto::discovery::DiscoveryResponse;
 use xds::proto::pack;
-use xds::proto::protobuf::Any;
 use xds::proto::tls::common_tls_context::ValidationContextType;
 use xds::proto::tls::{
     CertificateProviderPluginInstance, CertificateValidationContext, CommonTlsContext,
     UpstreamTlsContext,
 };
 use xds::resource::{Flavour, Kind, MeshTls};
-use xds::server::wire::SotwResponse;
 use xds::view::{Settings, View, ViewKey};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -378,18 +377,16 @@ fn write_responses(folder: &std::path::Path, gateway: SocketAddr) {
         let [resource] = view.shelves().of(kind).items() else {
             panic!("one resource of each kind");
         };
-        let mut any = Any::decode(resource.any()).expect("an Any");
+        let mut response = DiscoveryResponse::decode(resource.any()).expect("a response");
+        let any = &mut response.resources[0];
         if kind == Kind::Cluster {
             let mut cluster = Cluster::decode(&*any.value).expect("a cluster");
             cluster.transport_socket = Some(mesh_tls());
-            any = pack(&cluster);
+            *any = pack(&cluster);
         }
-        let response = SotwResponse {
-            version_info: "1".into(),
-            resources: vec![any.encode_to_vec().into()],
-            type_url: kind.type_url().into(),
-            nonce: "1".into(),
-        };
+        response.version_info = "1".into();
+        response.type_url = kind.type_url().into();
+        response.nonce = "1".into();
         let name = kind.type_url().rsplit('.').next().expect("a name");
         std::fs::write(folder.join(name), response.encode_to_vec()).expect("written");
     }

@@ -21,9 +21,9 @@ use proxy::table::Tables;
 use tests::{Place, endpoint, hello_service};
 use xds::proto::core::address::Address;
 use xds::proto::core::socket_address::PortSpecifier;
+use xds::proto::discovery::DiscoveryResponse;
 use xds::proto::endpoint::lb_endpoint::HostIdentifier;
 use xds::proto::endpoint::{ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints};
-use xds::proto::protobuf::Any;
 use xds::resource::{Flavour, Kind, MeshTls};
 use xds::view::{Dead, Settings, View, ViewKey};
 
@@ -331,8 +331,9 @@ fn told(view: &View) -> Told {
     let [resource] = view.shelves().of(Kind::Endpoints).items() else {
         panic!("one assignment");
     };
-    let any = Any::decode(resource.any()).expect("an Any");
-    let assignment = ClusterLoadAssignment::decode(&*any.value).expect("an assignment");
+    let response = DiscoveryResponse::decode(resource.any()).expect("a response");
+    let assignment = ClusterLoadAssignment::decode(&*response.resources[0].value);
+    let assignment = assignment.expect("an assignment");
     let mut told = Told::new();
     for locality in assignment.endpoints {
         told.entry(locality.priority).or_default().push(locality);

@@ -27,4 +27,4 @@ pub use self::link::{Server, Tls};
 pub use self::node::Node;
 pub use self::session::{Mode, Received, Request, Response, Session};
 pub use self::status::{KindStatus, Refused, State, Status, now};
-pub use self::world::{LeftOut, Refusal, Unused, World};
+pub use self::world::{Ceilings, LeftOut, Refusal, Unused, World};

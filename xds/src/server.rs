@@ -2,10 +2,11 @@
 //! the control runtime.
 //!
 //! ```text
-//!  snapshots, dead gateways --> views --watch<Arc<Shelves>>--> stream: Session (no IO) <--> tonic, HTTP/2, TLS
+//!  snapshots, dead gateways --> views --watch<Arc<Shelves>>--> stream: Session (no IO) <--> framing, HTTP/2, TLS
 //! ```
 
 mod client;
+mod framing;
 mod registry;
 mod serve;
 pub mod session;
@@ -14,7 +15,7 @@ mod tls;
 mod views;
 pub mod wire;
 
-pub use self::client::Client;
+pub use self::client::{Client, NodeError};
 pub use self::registry::{Counts, KindCounts, KindView, Registry, StreamView};
 pub use self::serve::{Config, Server, StartError, TlsFiles};
 

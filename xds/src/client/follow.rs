@@ -14,9 +14,13 @@ use super::link::{Fault, Link, Server};
 use super::node::Node;
 use super::session::{Mode, Request, Session};
 use super::status::{State, Status};
+use super::world::Ceilings;
 
 /// How long a server has for what it owes (Envoy's `initial_fetch_timeout`).
 const OWED: Duration = Duration::from_secs(15);
+
+/// Refused resources of one response that are logged.
+const LOGGED: usize = 20;
 
 /// What a client is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +31,8 @@ pub struct Settings {
     pub node: Node,
     /// The protocol to begin with; a server that does not know the delta protocol is spoken to in the other one.
     pub mode: Mode,
+    /// How much of what it says is taken.
+    pub ceilings: Ceilings,
 }
 
 /// A server that is followed; dropping it ends that.
@@ -61,8 +67,10 @@ pub fn start(settings: Settings, kept: Option<Arc<Snapshot>>) -> Source {
     };
     let (report, status) = watch::channel(status);
     let network = NetworkId::from(settings.node.network.as_str());
+    let mut session = Session::new(settings.mode, network);
+    session.limit(settings.ceilings);
     let follower = Follower {
-        session: Session::new(settings.mode, network),
+        session,
         settings,
         publish,
         report,
@@ -121,7 +129,13 @@ impl Follower {
         let mode = self.session.mode();
         let mut first = self.session.open();
         self.introduce(&mut first);
-        let mut link = Link::open(&self.settings.server, mode, first).await?;
+        let mut link = Link::open(
+            &self.settings.server,
+            mode,
+            first,
+            self.settings.ceilings.response,
+        )
+        .await?;
         self.report.send_modify(|status| {
             status.state = State::Following;
             status.streams += 1;
@@ -133,8 +147,8 @@ impl Follower {
                 response = link.next() => {
                     let received = self.session.receive(response?);
                     link.send(received.requests);
-                    for refusal in &received.refused {
-                        tracing::warn!(server = self.settings.server.address, resource = refusal.name, why = refusal.why, "a resource is refused");
+                    for refusal in received.refused.iter().take(LOGGED) {
+                        tracing::warn!(server = self.settings.server.address, resource = refusal.name, why = refusal.why, of = received.refused.len(), "a resource is refused");
                     }
                     self.backoff.reset();
                     self.owe();

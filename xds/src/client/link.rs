@@ -22,9 +22,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Istio's agent asks whether the server is still there this often, and waits so long for the answer.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
 
-/// The largest response, the ceiling that lists of an API server have too.
-const LARGEST: usize = 512 << 20;
-
 /// Where the server is, and how it is spoken to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Server {
@@ -93,15 +90,16 @@ enum Incoming {
 }
 
 impl Link {
-    /// Connects, and opens a stream with these first requests.
+    /// Connects, and opens a stream with these first requests; a response with more bytes than `largest` ends it.
     pub(crate) async fn open(
         server: &Server,
         mode: Mode,
         first: Vec<Request>,
+        largest: usize,
     ) -> Result<Self, Fault> {
         let channel = connect(server).await?;
         let mut client = AggregatedDiscoveryServiceClient::new(channel);
-        client = client.max_decoding_message_size(LARGEST);
+        client = client.max_decoding_message_size(largest);
         let metadata = credentials(server)?;
         let ended = |status: tonic::Status| match status.code() {
             Code::Unimplemented if mode == Mode::Delta => Fault::NoDelta,

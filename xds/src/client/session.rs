@@ -14,7 +14,7 @@ use model::{NetworkId, Snapshot};
 use serde::Serialize;
 
 use super::facts::Kind;
-use super::world::{Refusal, World};
+use super::world::{Ceilings, Refusal, World};
 use crate::proto::discovery::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
@@ -25,6 +25,10 @@ const INVALID_ARGUMENT: i32 = 3;
 
 /// How much of what is wrong goes to the server: its log is read by people.
 const REPORTED: usize = 5;
+
+/// Refused resources that are kept on record, and characters of the name and the reason of each: a server may send anything.
+const LISTED: usize = 1_000;
+const QUOTED: usize = 1_000;
 
 /// Which of the two protocols is spoken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -72,7 +76,7 @@ pub struct Session {
     mode: Mode,
     world: World,
     kinds: BTreeMap<Kind, State>,
-    /// What cannot be read at present; by name, since the last good one of each stays.
+    /// What cannot be read at present, the first [`LISTED`]; by name, since the last good one of each stays.
     refused: BTreeMap<(Kind, String), String>,
 }
 
@@ -103,6 +107,11 @@ impl Session {
             kinds: Kind::ALL.map(|kind| (kind, State::default())).into(),
             refused: BTreeMap::new(),
         }
+    }
+
+    /// Takes no more than this from now on.
+    pub fn limit(&mut self, ceilings: Ceilings) {
+        self.world.limit(ceilings);
     }
 
     /// Which protocol is spoken.
@@ -148,10 +157,14 @@ impl Session {
             return received;
         };
         received.kind = Some(kind);
-        let refused = match response {
+        let mut refused = match response {
             Response::Delta(response) => self.take_delta(kind, response),
             Response::Sotw(response) => self.take_sotw(kind, response),
         };
+        for refusal in &mut refused {
+            shorten(&mut refusal.name);
+            shorten(&mut refusal.why);
+        }
         if let Some(state) = self.kinds.get_mut(&kind) {
             state.answered = true;
         }
@@ -185,10 +198,7 @@ impl Session {
     /// Endpoints that were asked for and are neither there nor refused.
     pub fn waiting(&mut self) -> Vec<Arc<str>> {
         let mut missing = self.world.missing();
-        missing.retain(|name| {
-            let key = (Kind::Endpoints, name.to_string());
-            !self.refused.contains_key(&key)
-        });
+        missing.retain(|name| !self.refused.contains_key(&key(Kind::Endpoints, name)));
         missing
     }
 
@@ -219,17 +229,23 @@ impl Session {
     fn put(&mut self, kind: Kind, bytes: &[u8], expected: &str) -> Result<Arc<str>, Refusal> {
         let taken = self.world.put(kind, bytes, expected);
         match &taken {
-            Ok(name) => self.refused.remove(&(kind, name.to_string())),
-            Err(refusal) => {
-                let key = (kind, refusal.name.clone());
-                self.refused.insert(key, refusal.why.clone())
+            Ok(name) => {
+                self.refused.remove(&key(kind, name));
             }
-        };
+            Err(refusal) => {
+                let key = key(kind, &refusal.name);
+                if self.refused.len() < LISTED || self.refused.contains_key(&key) {
+                    let mut why = refusal.why.clone();
+                    shorten(&mut why);
+                    self.refused.insert(key, why);
+                }
+            }
+        }
         taken
     }
 
     fn remove(&mut self, kind: Kind, name: &str) {
-        self.refused.remove(&(kind, name.to_owned()));
+        self.refused.remove(&key(kind, name));
         self.world.remove(kind, name);
     }
 
@@ -259,6 +275,19 @@ impl Session {
         };
         state.asked = true;
         request
+    }
+}
+
+/// Under which a refusal is on record.
+fn key(kind: Kind, name: &str) -> (Kind, String) {
+    let mut name = name.to_owned();
+    shorten(&mut name);
+    (kind, name)
+}
+
+fn shorten(text: &mut String) {
+    if let Some((end, _)) = text.char_indices().nth(QUOTED) {
+        text.truncate(end);
     }
 }
 

@@ -20,10 +20,35 @@ use serde::Serialize;
 use self::plan::Plan;
 use crate::client::facts::{Cluster, Discovery, Endpoints, Kind, Listener, Notes};
 
+/// How much a server may say: beyond it nothing more is taken, so that no server takes the gateway's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ceilings {
+    /// Clusters and listeners together.
+    pub resources: usize,
+    /// Endpoints of all clusters together; every port and subset of a service is a cluster.
+    pub endpoints: usize,
+    /// Bytes of one response.
+    pub response: usize,
+}
+
+impl Default for Ceilings {
+    /// Those of one cluster's API server ten times over, because a server may know many.
+    fn default() -> Self {
+        Self {
+            resources: 2_000_000,
+            endpoints: 2_000_000,
+            response: 512 << 20,
+        }
+    }
+}
+
 /// Everything that a server has said.
 #[derive(Debug, Default)]
 pub struct World {
     network: NetworkId,
+    ceilings: Ceilings,
+    /// Endpoints in `clusters` and in `endpoints`.
+    held: usize,
     clusters: BTreeMap<Arc<str>, Cluster>,
     endpoints: BTreeMap<Arc<str>, Arc<Endpoints>>,
     listeners: BTreeMap<Arc<str>, Listener>,
@@ -80,27 +105,38 @@ impl World {
         }
     }
 
+    /// It takes no more than this from now on.
+    pub fn limit(&mut self, ceilings: Ceilings) {
+        self.ceilings = ceilings;
+    }
+
     /// Takes over a resource, and says what it is called. One that cannot be read changes nothing: the last good one stays.
     /// `expected` is what its envelope calls it, empty where it has none.
     ///
     /// # Errors
-    /// Why it cannot be read.
+    /// Why it cannot be read, or that there are too many.
     pub fn put(&mut self, kind: Kind, bytes: &[u8], expected: &str) -> Result<Arc<str>, Refusal> {
         let mut notes = Notes::default();
         let name = match kind {
             Kind::Clusters => {
                 let (name, cluster) = checked(Cluster::read(bytes, &mut notes), expected)?;
+                let known = self.clusters.get(&name);
+                let held = self.held - known.map_or(0, given) + given(&cluster);
+                self.check(&name, known.is_some(), held)?;
+                self.held = held;
                 self.stale |= self.clusters.get(&name) != Some(&cluster);
                 self.clusters.insert(name.clone(), cluster);
                 name
             }
             Kind::Endpoints => {
                 let (name, endpoints) = checked(Endpoints::read(bytes, &mut notes), expected)?;
+                self.check(&name, true, self.held_with(&name, &endpoints))?;
                 self.put_endpoints(&name, endpoints);
                 name
             }
             Kind::Listeners => {
                 let (name, listener) = checked(Listener::read(bytes, &mut notes), expected)?;
+                self.check(&name, self.listeners.contains_key(&name), self.held)?;
                 self.stale |= self.listeners.get(&name) != Some(&listener);
                 self.listeners.insert(name.clone(), listener);
                 name
@@ -118,7 +154,11 @@ impl World {
     pub fn remove(&mut self, kind: Kind, name: &str) {
         self.notes.remove(&(kind, name.into()));
         match kind {
-            Kind::Clusters => self.stale |= self.clusters.remove(name).is_some(),
+            Kind::Clusters => {
+                let known = self.clusters.remove(name);
+                self.held -= known.as_ref().map_or(0, given);
+                self.stale |= known.is_some();
+            }
             Kind::Listeners => self.stale |= self.listeners.remove(name).is_some(),
             // A cluster that has no endpoints is one of which that is known.
             Kind::Endpoints => self.put_endpoints(&name.into(), Endpoints::default()),
@@ -150,7 +190,12 @@ impl World {
     pub fn wanted(&mut self) -> BTreeSet<Arc<str>> {
         self.refresh();
         let wanted = self.plan.wanted();
-        self.endpoints.retain(|name, _| wanted.contains(name));
+        let held = &mut self.held;
+        self.endpoints.retain(|name, endpoints| {
+            let kept = wanted.contains(name);
+            *held -= if kept { 0 } else { endpoints.count() };
+            kept
+        });
         self.overdue.retain(|name| wanted.contains(name));
         wanted
     }
@@ -241,7 +286,34 @@ impl World {
             self.touched.extend(hosts.iter().cloned());
         }
         self.overdue.remove(name);
+        self.held = self.held_with(name, &endpoints);
         self.endpoints.insert(name.clone(), Arc::new(endpoints));
+    }
+
+    /// So many endpoints there are with these in the place of those that are known.
+    fn held_with(&self, name: &str, endpoints: &Endpoints) -> usize {
+        let known = self.endpoints.get(name);
+        self.held - known.map_or(0, |known| known.count()) + endpoints.count()
+    }
+
+    /// Whether there is room for a resource, which may be known, and for so many endpoints as there are with it.
+    fn check(&self, name: &Arc<str>, known: bool, held: usize) -> Result<(), Refusal> {
+        let Ceilings {
+            resources,
+            endpoints,
+            ..
+        } = self.ceilings;
+        let why = if !known && self.clusters.len() + self.listeners.len() >= resources {
+            format!("there are {resources} clusters and listeners already, the most that are taken")
+        } else if held > endpoints && held > self.held {
+            format!(
+                "with it there are {held} endpoints, and {endpoints} are the most that are taken"
+            )
+        } else {
+            return Ok(());
+        };
+        let name = name.to_string();
+        Err(Refusal { name, why })
     }
 
     /// Makes the plan anew where it is stale.
@@ -262,6 +334,14 @@ impl World {
             Some(Discovery::Given(endpoints)) => Some(endpoints.clone()),
             Some(Discovery::Nowhere(_)) | None => Some(Arc::default()),
         }
+    }
+}
+
+/// Endpoints that stand in a cluster itself.
+fn given(cluster: &Cluster) -> usize {
+    match &cluster.discovery {
+        Discovery::Given(endpoints) => endpoints.count(),
+        Discovery::Asked(_) | Discovery::Nowhere(_) => 0,
     }
 }
 

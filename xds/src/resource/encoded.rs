@@ -4,7 +4,7 @@ use std::hash::Hasher;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use prost::encoding::{encode_key, encode_varint, encoded_len_varint, key_len, string};
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len, string};
 use prost::{Message, Name};
 
 /// What a resource is called and which version of it this is. Streams remember these of what they have sent.
@@ -29,6 +29,12 @@ impl Tag {
             mark: 0,
         }
     }
+
+    /// Whether it is [of a name](Self::of_name) alone. (A resource whose mark is 0 is as likely as two with the same version.)
+    #[must_use]
+    pub fn is_bare(&self) -> bool {
+        self.mark == 0
+    }
 }
 
 /// A resource, encoded.
@@ -36,15 +42,17 @@ impl Tag {
 pub struct Resource {
     /// Name and version.
     pub tag: Arc<Tag>,
-    /// `envoy.service.discovery.v3.Resource`; its last field is the `Any`.
+    /// A field `resources` of a delta response: an `envoy.service.discovery.v3.Resource`, whose last field is the `Any`.
     delta: Bytes,
-    /// Where the `google.protobuf.Any` starts in it.
+    /// Where that field starts. It has the number and the type of `resources` in a state-of-the-world response, so from there on
+    /// the bytes are that, too.
     any_at: usize,
 }
 
-/// Field numbers of `envoy.service.discovery.v3.Resource` and `google.protobuf.Any`.
+/// Field numbers of responses, of `envoy.service.discovery.v3.Resource` and of `google.protobuf.Any`.
+const RESOURCES: u32 = 2;
 const VERSION: u32 = 1;
-const RESOURCE: u32 = 2;
+const RESOURCE: u32 = RESOURCES;
 const NAME: u32 = 3;
 const TYPE_URL: u32 = 1;
 const VALUE: u32 = 2;
@@ -61,27 +69,18 @@ impl Resource {
         let version = hash(&value);
         let version_text = version_text(version);
         let name_text = name.to_owned();
-        let any_len = string::encoded_len(TYPE_URL, &url)
-            + key_len(VALUE)
-            + encoded_len_varint(value.len() as u64)
-            + value.len();
-        let head_len = string::encoded_len(NAME, &name_text)
+        let any_len = string::encoded_len(TYPE_URL, &url) + field_len(VALUE, value.len());
+        let resource_len = string::encoded_len(NAME, &name_text)
             + string::encoded_len(VERSION, &version_text)
-            + key_len(RESOURCE)
-            + encoded_len_varint(any_len as u64);
-        let mut all = BytesMut::with_capacity(head_len + any_len);
+            + field_len(RESOURCE, any_len);
+        let mut all = BytesMut::with_capacity(field_len(RESOURCES, resource_len));
+        begin_field(RESOURCES, resource_len, &mut all);
         string::encode(NAME, &name_text, &mut all);
         string::encode(VERSION, &version_text, &mut all);
-        encode_key(
-            RESOURCE,
-            prost::encoding::WireType::LengthDelimited,
-            &mut all,
-        );
-        encode_varint(any_len as u64, &mut all);
         let any_at = all.len();
+        begin_field(RESOURCE, any_len, &mut all);
         string::encode(TYPE_URL, &url, &mut all);
-        encode_key(VALUE, prost::encoding::WireType::LengthDelimited, &mut all);
-        encode_varint(value.len() as u64, &mut all);
+        begin_field(VALUE, value.len(), &mut all);
         all.put_slice(&value);
         Self {
             tag: Arc::new(Tag {
@@ -94,13 +93,13 @@ impl Resource {
         }
     }
 
-    /// As delta responses carry it: `envoy.service.discovery.v3.Resource`.
+    /// As delta responses carry it: a field `resources`, an `envoy.service.discovery.v3.Resource` with key and length before it.
     #[must_use]
     pub fn delta(&self) -> Bytes {
         self.delta.clone()
     }
 
-    /// As state-of-the-world responses carry it: `google.protobuf.Any`.
+    /// As state-of-the-world responses carry it: a field `resources`, a `google.protobuf.Any` with key and length before it.
     #[must_use]
     pub fn any(&self) -> Bytes {
         self.delta.slice(self.any_at..)
@@ -125,6 +124,17 @@ pub fn version_text(version: u64) -> String {
     format!("{version:016x}")
 }
 
+/// Bytes of a field with so many bytes in it.
+fn field_len(number: u32, bytes: usize) -> usize {
+    key_len(number) + encoded_len_varint(bytes as u64) + bytes
+}
+
+/// What stands before these bytes.
+fn begin_field(number: u32, bytes: usize, to: &mut BytesMut) {
+    encode_key(number, WireType::LengthDelimited, to);
+    encode_varint(bytes as u64, to);
+}
+
 fn mark(name: &str, version: u64) -> u64 {
     let mut hasher = std::hash::DefaultHasher::new();
     hasher.write(name.as_bytes());
@@ -143,7 +153,6 @@ mod tests {
     use super::*;
     use crate::proto::discovery;
     use crate::proto::endpoint::ClusterLoadAssignment;
-    use crate::proto::protobuf::Any;
 
     #[test]
     fn both_forms_are_what_prost_reads() {
@@ -152,12 +161,18 @@ mod tests {
             ..ClusterLoadAssignment::default()
         };
         let resource = Resource::new("a name", &message);
-        let delta = discovery::Resource::decode(resource.delta()).expect("a Resource");
+        let response = discovery::DeltaDiscoveryResponse::decode(resource.delta());
+        let response = response.expect("a response");
+        let [delta] = &response.resources[..] else {
+            panic!("one resource");
+        };
         assert_eq!(delta.name, "a name");
         assert_eq!(delta.version, version_text(resource.tag.version));
-        let any = Any::decode(resource.any()).expect("an Any");
+        let any = crate::proto::pack(&message);
         assert_eq!(delta.resource.as_ref(), Some(&any));
-        assert_eq!(any, crate::proto::pack(&message));
+        let response = discovery::DiscoveryResponse::decode(resource.any()).expect("a response");
+        assert_eq!(response.resources, [any]);
+        assert_eq!(resource.len(), resource.delta().len());
     }
 
     #[test]

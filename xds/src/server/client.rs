@@ -5,7 +5,7 @@ use bytes::Bytes;
 use model::{Locality, Viewpoint};
 use prost::Message;
 
-use crate::proto::core::Node;
+use super::wire::Node;
 use crate::proto::protobuf::Struct;
 use crate::proto::protobuf::value::Kind;
 use crate::resource::Flavour;
@@ -13,6 +13,34 @@ use crate::view::ViewKey;
 
 /// Every gRPC client says that it cannot do this (gRFC A27); Envoy does not.
 const NO_OVERPROVISIONING: &str = "envoy.lb.does_not_support_overprovisioning";
+
+/// Bytes of a node; Envoy's has 61 KB.
+const NODE: usize = 1 << 20;
+
+/// Characters that are kept of a client's id and of what it says to run.
+const LABEL: usize = 256;
+
+/// Bytes of each part of its place: views are kept by them. DNS and Kubernetes have no longer names.
+const PLACE: usize = 253;
+
+/// Why a client cannot be known.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NodeError {
+    /// The bytes are no node.
+    #[error("the node cannot be read: {0}")]
+    Unreadable(#[from] prost::DecodeError),
+    /// More bytes than any node has.
+    #[error("the node has {0} bytes, more than {NODE}")]
+    TooLarge(usize),
+    /// A part of the place is longer than any name of a place.
+    #[error("the node's {what} has {len} bytes, more than {PLACE}")]
+    LongPlace {
+        /// Which part.
+        what: &'static str,
+        /// Its bytes.
+        len: usize,
+    },
+}
 
 /// A client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,20 +58,35 @@ impl Client {
     /// to be where the gateway is, but for its locality, which stays unknown unless it says it.
     ///
     /// # Errors
-    /// When the bytes are no node.
-    pub fn read(node: Bytes, own: &Viewpoint) -> Result<Self, prost::DecodeError> {
+    /// When the bytes are no node, or say more than one has to.
+    pub fn read(node: Bytes, own: &Viewpoint) -> Result<Self, NodeError> {
+        if node.len() > NODE {
+            return Err(NodeError::TooLarge(node.len()));
+        }
         let node = Node::decode(node)?;
         let metadata = node.metadata.unwrap_or_default();
         let cluster = text(&metadata, "CLUSTER_ID").map_or_else(|| own.cluster.clone(), Into::into);
         let network = text(&metadata, "NETWORK").map_or_else(|| own.network.clone(), Into::into);
         let locality = node.locality.unwrap_or_default();
+        for (what, part) in [
+            ("CLUSTER_ID", cluster.as_str()),
+            ("NETWORK", network.as_str()),
+            ("region", &*locality.region),
+            ("zone", &*locality.zone),
+            ("sub_zone", &*locality.sub_zone),
+        ] {
+            if part.len() > PLACE {
+                let len = part.len();
+                return Err(NodeError::LongPlace { what, len });
+            }
+        }
         let is_grpc = node
             .client_features
             .iter()
             .any(|feature| feature == NO_OVERPROVISIONING);
         Ok(Self {
-            id: node.id,
-            agent: node.user_agent_name,
+            id: shortened(node.id),
+            agent: shortened(node.user_agent_name),
             view: ViewKey {
                 flavour: if is_grpc {
                     Flavour::Grpc
@@ -62,6 +105,13 @@ impl Client {
     }
 }
 
+fn shortened(text: String) -> String {
+    match text.char_indices().nth(LABEL) {
+        Some((end, _)) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
 fn text<'a>(metadata: &'a Struct, key: &str) -> Option<&'a str> {
     match &metadata.fields.get(key)?.kind {
         Some(Kind::StringValue(text)) => Some(text),
@@ -72,7 +122,7 @@ fn text<'a>(metadata: &'a Struct, key: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::core;
+    use crate::proto::core::{self, Node};
     use crate::proto::protobuf::Value;
 
     fn own() -> Viewpoint {
@@ -131,5 +181,33 @@ mod tests {
         };
         assert_eq!(client.view, view);
         assert!(Client::read(Bytes::from_static(b"\xff"), &own()).is_err());
+    }
+
+    #[test]
+    fn who_says_too_much_of_himself_is_refused_or_cut() {
+        let place = |len: usize| Node {
+            locality: Some(core::Locality {
+                sub_zone: "z".repeat(len),
+                ..core::Locality::default()
+            }),
+            ..Node::default()
+        };
+        let read = |node: Node| Client::read(node.encode_to_vec().into(), &own());
+        assert!(read(place(PLACE)).is_ok());
+        let what = "sub_zone";
+        assert_eq!(
+            read(place(PLACE + 1)),
+            Err(NodeError::LongPlace { what, len: 254 })
+        );
+        let client = read(Node {
+            id: "\u{e9}".repeat(1_000),
+            ..Node::default()
+        });
+        assert_eq!(client.expect("a client").id, "\u{e9}".repeat(LABEL));
+        let endless = Bytes::from(vec![0; NODE + 1]);
+        assert_eq!(
+            Client::read(endless, &own()),
+            Err(NodeError::TooLarge(NODE + 1))
+        );
     }
 }

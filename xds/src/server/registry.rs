@@ -37,7 +37,7 @@ struct KindCounters {
 pub struct Counts {
     /// Streams since the start.
     pub opened: u64,
-    /// Connections that ended in their TLS handshake or were over the limit.
+    /// Connections that ended in their TLS handshake, opened no stream or were over the limit.
     pub refused_connections: u64,
     /// By [`Kind`].
     pub kinds: [KindCounts; 4],

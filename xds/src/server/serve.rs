@@ -1,15 +1,15 @@
 //! Sockets, TLS and HTTP/2 around streams. It must not know what they say.
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
+use std::future::{pending, ready};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use http::{Request, Response as HttpResponse};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -17,17 +17,15 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use model::Snapshot;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tonic::body::Body;
-use tonic::server::{Grpc, StreamingService};
-use tonic::{Response, Status, Streaming};
-use tonic_prost::ProstCodec;
+use tonic::Status;
 
+use super::framing::{Replies, Requests, respond};
 use super::registry::Registry;
-use super::stream::{Delta, Protocol, Responses, Shared, Sotw, responses};
+use super::stream::{Delta, Shared, Sotw, responses};
 use super::tls::{Certificates, TlsError};
 use super::views::Views;
 use crate::view::{Dead, Settings};
@@ -43,7 +41,7 @@ const CONNECTIONS: usize = 10_000;
 /// Streams of a connection: one is usual, two while a client changes over.
 const STREAMS: u32 = 8;
 
-/// How long a TLS handshake may take.
+/// How long a TLS handshake may take, and then the first stream to be opened.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Quiet time before a client is asked whether it is still there, and how long it may take to answer: those of Istio's agent
@@ -51,8 +49,9 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(10);
 
-/// Bytes of a request: Envoy's node has 61 KB, and a client that comes back names everything that it has.
-const REQUEST: usize = 16 << 20;
+/// Bytes that a client may send ahead of what is read, on a stream and on all of a connection: what Envoy says of itself fits.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 128 << 10;
 
 /// Bytes that wait in a stream for a client that does not read.
 const SEND_BUFFER: usize = 64 << 10;
@@ -128,6 +127,7 @@ impl Server {
             settings: settings.clone(),
             views: Views::start(settings, snapshots, dead),
             registry: registry.clone(),
+            unfinished: Arc::new(AtomicUsize::new(0)),
         };
         let task = tokio::spawn(async move {
             open.await;
@@ -239,9 +239,12 @@ async fn serve<S>(stream: S, peer: SocketAddr, shared: Shared)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let registry = shared.registry.clone();
+    let asked = Arc::new(Notify::new());
+    let asking = asked.clone();
     let service = service_fn(move |request| {
-        let shared = shared.clone();
-        async move { Ok::<_, Infallible>(answer(request, peer, shared).await) }
+        asking.notify_one();
+        ready(Ok::<_, Infallible>(answer(request, peer, shared.clone())))
     });
     let serving = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -249,56 +252,37 @@ where
         .keep_alive_timeout(KEEPALIVE_ANSWER)
         .max_concurrent_streams(STREAMS)
         .max_send_buf_size(SEND_BUFFER)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .serve_connection(TokioIo::new(stream), service);
-    if let Err(fault) = serving.await {
-        tracing::debug!(%peer, %fault, "an xDS client's connection ended badly");
-    }
-}
-
-async fn answer(
-    request: Request<Incoming>,
-    peer: SocketAddr,
-    shared: Shared,
-) -> HttpResponse<Body> {
-    match request.uri().path() {
-        SOTW => streaming(Call::<Sotw>::new(peer, shared), request).await,
-        DELTA => streaming(Call::<Delta>::new(peer, shared), request).await,
-        path => Status::unimplemented(format!("{path} is not served; there is {SOTW} and {DELTA}"))
-            .into_http(),
-    }
-}
-
-async fn streaming<P: Protocol>(call: Call<P>, request: Request<Incoming>) -> HttpResponse<Body> {
-    let codec = ProstCodec::<P::Response, P::Request>::default();
-    let mut grpc = Grpc::new(codec).max_decoding_message_size(REQUEST);
-    grpc.streaming(call, request).await
-}
-
-/// One call of a method.
-struct Call<P> {
-    peer: SocketAddr,
-    shared: Shared,
-    protocol: std::marker::PhantomData<P>,
-}
-
-impl<P> Call<P> {
-    fn new(peer: SocketAddr, shared: Shared) -> Self {
-        Self {
-            peer,
-            shared,
-            protocol: std::marker::PhantomData,
+    // Who connects and asks for nothing holds a place that others need.
+    let silent = async {
+        if timeout(HANDSHAKE, asked.notified()).await.is_ok() {
+            pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        ended = serving => if let Err(fault) = ended {
+            tracing::debug!(%peer, %fault, "an xDS client's connection ended badly");
+        },
+        () = silent => {
+            registry.refused_connections.fetch_add(1, Relaxed);
+            tracing::debug!(%peer, "whoever connected has opened no stream");
         }
     }
 }
 
-impl<P: Protocol> StreamingService<P::Request> for Call<P> {
-    type Response = P::Response;
-    type ResponseStream = Responses<P>;
-    type Future = Ready<Result<Response<Responses<P>>, Status>>;
-
-    fn call(&mut self, request: tonic::Request<Streaming<P::Request>>) -> Self::Future {
-        let requests = request.into_inner();
-        let stream = responses::<P>(requests, self.peer, self.shared.clone());
-        ready(Ok(Response::new(stream)))
-    }
+fn answer(request: Request<Incoming>, peer: SocketAddr, shared: Shared) -> Response<Replies> {
+    let make = match request.uri().path() {
+        SOTW => responses::<Sotw>,
+        DELTA => responses::<Delta>,
+        path => {
+            return Status::unimplemented(format!(
+                "{path} is not served; there is {SOTW} and {DELTA}"
+            ))
+            .into_http();
+        }
+    };
+    let requests = Requests::new(request.into_body(), shared.unfinished.clone());
+    respond(make(requests, peer, shared))
 }

@@ -17,9 +17,13 @@ use crate::resource::Kind;
 use crate::resource::assignment::LeftOut;
 use crate::view::Shelves;
 
-/// Most names of one kind that a stream may subscribe to: a client that asks for more is ended, so that it cannot grow
-/// without bound. Ten times the largest service count that a mesh is known to have.
+/// Most names of one kind that a stream may subscribe to beyond those that are there, which cost next to nothing: a client that
+/// asks for more is ended, so that it cannot grow without bound. Ten times the largest service count that a mesh is known to
+/// have.
 pub const MAX_NAMES: usize = 200_000;
+
+/// And bytes of those names: as many of the usual length.
+pub const MAX_NAME_BYTES: usize = 16 << 20;
 
 /// Bytes of resources in one delta response or one state-of-the-world response of a kind that may come in parts, at least one
 /// resource: clients decode a message as a whole, and gRPC's usual limit for one is 4 MiB.
@@ -40,8 +44,8 @@ pub enum Mode {
 /// A stream that has to be ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// More names than [`MAX_NAMES`].
-    #[error("more than {MAX_NAMES} names of {} are asked for", .0.as_str())]
+    /// More names than [`MAX_NAMES`], or longer ones than [`MAX_NAME_BYTES`].
+    #[error("more than {MAX_NAMES} names of {}, or {MAX_NAME_BYTES} bytes of them, are asked for that are not there", .0.as_str())]
     TooManyNames(Kind),
 }
 
@@ -71,8 +75,10 @@ pub struct Standing {
     pub accepted: u64,
     /// Whether a response waits for its answer.
     pub waiting: bool,
-    /// The text of the last refusal.
+    /// The text of the last refusal, its beginning.
     pub nack: Option<Arc<str>>,
+    /// Refusals on this stream.
+    pub nacks: u64,
 }
 
 /// One stream.

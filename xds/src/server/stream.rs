@@ -1,18 +1,19 @@
-//! A session between tonic's messages and a view. Nothing is sent ahead: a response is made when the transport takes one.
+//! A session between a stream's messages and a view. Nothing is sent ahead: a response is made when the transport takes one.
 
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use futures::Stream;
+use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use prost::Message;
 use tokio::sync::watch;
-use tonic::{Status, Streaming};
+use tokio::time::timeout;
+use tonic::Status;
 
 use super::client::Client;
+use super::framing::{Framed, Messages, Requests};
 use super::registry::{Record, Registered, Registry};
 use super::session::{Fault, Mode, Said, Session};
 use super::views::Views;
@@ -20,25 +21,31 @@ use super::wire::{DeltaRequest, DeltaResponse, SotwRequest, SotwResponse};
 use crate::resource::Kind;
 use crate::view::{Settings, Shelves};
 
+/// How long a client may take to say who it is: Envoy and gRPC do so at once.
+const FIRST: Duration = Duration::from_secs(30);
+
 /// What all streams of a server share.
 #[derive(Clone, Debug)]
 pub(super) struct Shared {
     pub(super) settings: Arc<Settings>,
     pub(super) views: Views,
     pub(super) registry: Arc<Registry>,
+    /// Bytes of requests that have not come to their end.
+    pub(super) unfinished: Arc<AtomicUsize>,
 }
 
 /// One of the two protocols.
 pub(super) trait Protocol: Send + 'static {
     const MODE: Mode;
     type Request: Message + Default + 'static;
-    type Response: Message + 'static;
+    type Response: Send + 'static;
 
     /// Takes the node out of a request.
     fn node(request: &mut Self::Request) -> Option<Bytes>;
     fn take(session: &mut Session, request: Self::Request) -> Result<Said, Fault>;
     fn next(session: &mut Session) -> Option<(Kind, Self::Response)>;
-    fn resources(response: &Self::Response) -> &[Bytes];
+    /// What a response says beside its resources, as it stands on the wire; and the resources.
+    fn parts(response: Self::Response) -> (BytesMut, Vec<Bytes>);
 }
 
 /// `StreamAggregatedResources`.
@@ -64,8 +71,8 @@ impl Protocol for Sotw {
         session.next_sotw()
     }
 
-    fn resources(response: &SotwResponse) -> &[Bytes] {
-        &response.resources
+    fn parts(response: SotwResponse) -> (BytesMut, Vec<Bytes>) {
+        (response.fields(), response.resources)
     }
 }
 
@@ -86,42 +93,34 @@ impl Protocol for Delta {
         session.next_delta()
     }
 
-    fn resources(response: &DeltaResponse) -> &[Bytes] {
-        &response.resources
+    fn parts(response: DeltaResponse) -> (BytesMut, Vec<Bytes>) {
+        (response.fields(), response.resources)
     }
 }
 
-/// Responses, as tonic takes them.
-pub(super) type Responses<P> =
-    Pin<Box<dyn Stream<Item = Result<<P as Protocol>::Response, Status>> + Send>>;
-
 /// Answers a stream of requests.
 pub(super) fn responses<P: Protocol>(
-    requests: Streaming<P::Request>,
+    requests: Requests,
     peer: SocketAddr,
     shared: Shared,
-) -> Responses<P> {
-    let stream = Conversation::<P> {
+) -> Messages {
+    let stream = Conversation {
         requests,
         peer,
         shared,
         open: None,
-        over: false,
     };
     Box::pin(futures::stream::unfold(stream, |mut stream| async {
-        let item = stream.next().await?;
-        // After an error nothing follows.
-        stream.over = item.is_err();
+        let item = stream.next::<P>().await?;
         Some((item, stream))
     }))
 }
 
-struct Conversation<P: Protocol> {
-    requests: Streaming<P::Request>,
+struct Conversation {
+    requests: Requests,
     peer: SocketAddr,
     shared: Shared,
     open: Option<Open>,
-    over: bool,
 }
 
 /// From the first request on.
@@ -130,26 +129,22 @@ struct Open {
     shelves: watch::Receiver<Arc<Shelves>>,
 }
 
-impl<P: Protocol> Conversation<P> {
+impl Conversation {
     /// The next response; `None` at the end.
-    async fn next(&mut self) -> Option<Result<P::Response, Status>> {
-        if self.over {
-            return None;
-        }
+    async fn next<P: Protocol>(&mut self) -> Option<Result<Framed, Status>> {
         loop {
             let Some(open) = &mut self.open else {
-                let first = self.requests.message().await;
-                match self.begin(first).await {
+                match self.begin::<P>().await {
                     Ok(Some(())) => continue,
                     Ok(None) => return None,
                     Err(status) => return Some(Err(status)),
                 }
             };
             if let Some(response) = self.shared.registry.response::<P>(&open.registered) {
-                return Some(Ok(response));
+                return Some(response);
             }
             tokio::select! {
-                request = self.requests.message() => match request {
+                request = self.requests.message::<P::Request>() => match request {
                     Ok(Some(request)) => {
                         if let Err(status) = take::<P>(&self.shared.registry, &open.registered, request) {
                             return Some(Err(status));
@@ -170,26 +165,26 @@ impl<P: Protocol> Conversation<P> {
     }
 
     /// The first request says who it is.
-    async fn begin(
-        &mut self,
-        first: Result<Option<P::Request>, Status>,
-    ) -> Result<Option<()>, Status> {
+    async fn begin<P: Protocol>(&mut self) -> Result<Option<()>, Status> {
+        let first = timeout(FIRST, self.requests.message::<P::Request>()).await;
+        let first = first.map_err(|_| {
+            Status::deadline_exceeded(format!("no request has come within {} s", FIRST.as_secs()))
+        })?;
         let Some(mut request) = first? else {
             return Ok(None);
         };
         let node = P::node(&mut request).ok_or_else(|| {
             Status::invalid_argument("the first request of a stream must say its node")
         })?;
-        let client = Client::read(node, &self.shared.settings.own).map_err(|fault| {
-            Status::invalid_argument(format!("the node cannot be read: {fault}"))
-        })?;
+        let client = Client::read(node, &self.shared.settings.own)
+            .map_err(|fault| Status::invalid_argument(fault.to_string()))?;
         let view = client.view.clone();
         let mut shelves = self
             .shared
             .views
             .of(view)
             .await
-            .ok_or_else(|| Status::unavailable("the gateway is stopping"))?;
+            .map_err(|why| Status::unavailable(why.to_string()))?;
         let session = Session::new(shelves.borrow_and_update().clone());
         tracing::debug!(peer = %self.peer, node = client.id, agent = client.agent, mode = ?P::MODE, "an xDS stream is open");
         let registered = self.shared.registry.open(Record {
@@ -222,13 +217,17 @@ fn take<P: Protocol>(
         Said::Ack(kind) => registry.answered(kind, true),
         Said::Nack(kind) => {
             registry.answered(kind, false);
-            let why = session.standing(kind).nack.unwrap_or_default();
-            tracing::warn!(
-                node = record.client.id,
-                kind = kind.as_str(),
-                why = &*why,
-                "an xDS client refused a response"
-            );
+            let standing = session.standing(kind);
+            // Who refuses everything is not logged every time.
+            if standing.nacks.is_power_of_two() {
+                tracing::warn!(
+                    node = record.client.id,
+                    kind = kind.as_str(),
+                    why = standing.nack.as_deref(),
+                    refused = standing.nacks,
+                    "an xDS client refused a response"
+                );
+            }
         }
     }
     Ok(())
@@ -236,16 +235,16 @@ fn take<P: Protocol>(
 
 impl Registry {
     /// The next response of a stream, counted.
-    fn response<P: Protocol>(&self, registered: &Registered) -> Option<P::Response> {
+    fn response<P: Protocol>(&self, registered: &Registered) -> Option<Result<Framed, Status>> {
         let record = &registered.record;
         let mut session = record.session.lock();
         let response = P::next(&mut session);
         record.note(session.is_settled());
         drop(session);
         let (kind, response) = response?;
-        let resources = P::resources(&response);
+        let (fields, resources) = P::parts(response);
         let bytes = resources.iter().map(Bytes::len).sum();
         self.pushed(kind, resources.len(), bytes);
-        Some(response)
+        Some(Framed::new(&fields, resources))
     }
 }

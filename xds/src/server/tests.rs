@@ -1,5 +1,7 @@
 //! The server on a real socket, with the clients that the protobuf crate generates: HTTP/2, both methods, TLS.
 
+mod hostile;
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -209,6 +211,31 @@ async fn a_stream_without_a_node_is_refused() {
     let status = soon(stream.message()).await.expect_err("refused");
     assert_eq!(status.code(), tonic::Code::InvalidArgument);
     assert!(status.message().contains("node"), "{status}");
+}
+
+/// Envoy repeats its 61 KB in every request unless told otherwise.
+#[tokio::test]
+async fn who_it_is_a_client_says_once() {
+    let rig = Rig::start(None, async {}).await;
+    rig.add("a.d.svc");
+    let channel = rig.endpoint().connect().await.expect("connected");
+    let (answers, mut stream) = delta(channel).await;
+    let first = soon(stream.message()).await.expect("no error");
+    let ack = DeltaDiscoveryRequest {
+        node: Some(core::Node {
+            id: "somebody else".into(),
+            user_agent_name: "x".repeat(2 << 20),
+            ..core::Node::default()
+        }),
+        type_url: CLUSTER.into(),
+        response_nonce: first.expect("a response").nonce,
+        ..DeltaDiscoveryRequest::default()
+    };
+    answers.send(ack).await.expect("sent");
+    rig.add("b.d.svc");
+    soon(stream.message()).await.expect("no error");
+    let streams = rig.server.registry().streams();
+    assert_eq!(streams[0].client.id, "me");
 }
 
 /// A root, and leaves as PEM.

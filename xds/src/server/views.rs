@@ -8,10 +8,30 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::view::{Dead, Settings, Shelves, View, ViewKey};
 
+/// Views at once. Each costs as much as all resources and is made anew with every change, and a client may say to be anywhere:
+/// without a limit one client could ask for any number. Three zones of each of 80 clusters, for Envoys and for gRPC, fit.
+const VIEWS: usize = 500;
+
+/// Why there is no view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NoView {
+    /// The server ends.
+    #[error("the gateway is stopping; connect again")]
+    Stopping,
+    /// More places than [`VIEWS`].
+    #[error(
+        "clients of {VIEWS} places (cluster, network, locality) are connected, and this one is at another"
+    )]
+    TooMany,
+}
+
+/// What somebody looks at.
+type Looking = watch::Receiver<Arc<Shelves>>;
+
 /// Whoever asks for a view.
 struct Ask {
     key: ViewKey,
-    answer: oneshot::Sender<watch::Receiver<Arc<Shelves>>>,
+    answer: oneshot::Sender<Result<Looking, NoView>>,
 }
 
 /// Where views are to be had.
@@ -36,11 +56,15 @@ impl Views {
         Self(asks)
     }
 
-    /// A view's newest state, now and from now on; `None` when the server ends.
-    pub(super) async fn of(&self, key: ViewKey) -> Option<watch::Receiver<Arc<Shelves>>> {
+    /// A view's newest state, now and from now on.
+    ///
+    /// # Errors
+    /// When there is none for this client.
+    pub(super) async fn of(&self, key: ViewKey) -> Result<Looking, NoView> {
         let (answer, answered) = oneshot::channel();
-        self.0.send(Ask { key, answer }).await.ok()?;
-        answered.await.ok()
+        let asked = self.0.send(Ask { key, answer }).await;
+        asked.map_err(|_| NoView::Stopping)?;
+        answered.await.unwrap_or(Err(NoView::Stopping))
     }
 }
 
@@ -72,6 +96,14 @@ impl Keeper {
 
     async fn answer(&mut self, ask: Ask) {
         if !self.views.contains_key(&ask.key) {
+            if self.views.len() >= VIEWS {
+                self.forget();
+            }
+            if self.views.len() >= VIEWS {
+                // Whoever asked may be gone.
+                let _ = ask.answer.send(Err(NoView::TooMany));
+                return;
+            }
             let view = View::new(&ask.key, &self.settings);
             let (sender, _) = watch::channel(Arc::default());
             let made = self.updated(HashMap::from([(ask.key.clone(), (view, sender))]));
@@ -79,14 +111,19 @@ impl Keeper {
             self.views.extend(made);
         }
         if let Some((_, sender)) = self.views.get(&ask.key) {
-            // Whoever asked may be gone.
-            let _ = ask.answer.send(sender.subscribe());
+            let _ = ask.answer.send(Ok(sender.subscribe()));
         }
     }
 
+    /// Forgets views that nobody looks at any more.
+    fn forget(&mut self) {
+        self.views
+            .retain(|_, (_, sender)| sender.receiver_count() > 0);
+    }
+
     async fn update(&mut self) {
-        let mut views = std::mem::take(&mut self.views);
-        views.retain(|_, (_, sender)| sender.receiver_count() > 0);
+        self.forget();
+        let views = std::mem::take(&mut self.views);
         self.views = self.updated(views).await;
     }
 
@@ -113,5 +150,45 @@ impl Keeper {
             tracing::error!(%fault, "making xDS resources failed; clients keep what they have until they reconnect");
             Kept::new()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use model::Viewpoint;
+
+    use super::*;
+    use crate::resource::{Flavour, MeshTls};
+
+    fn key(zone: usize) -> ViewKey {
+        ViewKey {
+            flavour: Flavour::Envoy,
+            cluster: "us".into(),
+            network: "n1".into(),
+            locality: format!("us/{zone}").as_str().into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn clients_of_any_number_of_places_do_not_have_any_number_of_views() {
+        let settings = Settings {
+            own: Viewpoint::default(),
+            mesh_tls: MeshTls::Off,
+            connect_timeout: Duration::from_secs(3),
+            allow_loopback: true,
+        };
+        let (_snapshots, followed) = watch::channel(Arc::default());
+        let (_dead, watched) = watch::channel(Dead::default());
+        let views = Views::start(Arc::new(settings), followed, watched);
+        let mut looking = Vec::new();
+        for zone in 0..VIEWS {
+            looking.push(views.of(key(zone)).await.expect("a view"));
+        }
+        assert_eq!(views.of(key(VIEWS)).await.err(), Some(NoView::TooMany));
+        assert!(views.of(key(7)).await.is_ok(), "there already");
+        drop(looking.pop());
+        assert!(views.of(key(VIEWS)).await.is_ok(), "one has gone");
     }
 }

@@ -4,9 +4,32 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use prost::encoding::string;
 
+use crate::proto::core::Locality;
+use crate::proto::protobuf::Struct;
 use crate::proto::rpc::Status;
+
+/// `envoy.config.core.v3.Node`, as far as it is looked into: Envoy's names 516 extensions beside it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Node {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub id: String,
+    /// What else it says of itself.
+    #[prost(message, optional, tag = "3")]
+    pub metadata: Option<Struct>,
+    /// Where it stands.
+    #[prost(message, optional, tag = "4")]
+    pub locality: Option<Locality>,
+    /// What it runs.
+    #[prost(string, tag = "6")]
+    pub user_agent_name: String,
+    /// What it can do, or cannot.
+    #[prost(string, repeated, tag = "10")]
+    pub client_features: Vec<String>,
+}
 
 /// `DiscoveryRequest`.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -32,20 +55,28 @@ pub struct SotwRequest {
 }
 
 /// `DiscoveryResponse`.
-#[derive(Clone, PartialEq, ::prost::Message)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SotwResponse {
     /// Names a state of the resources that the client has after this.
-    #[prost(string, tag = "1")]
     pub version_info: String,
-    /// Each a `google.protobuf.Any`.
-    #[prost(bytes = "bytes", repeated, tag = "2")]
+    /// Each a field `resources` as it stands on the wire, a `google.protobuf.Any`, key and length before it.
     pub resources: Vec<Bytes>,
     /// What they are.
-    #[prost(string, tag = "4")]
     pub type_url: String,
     /// Names this response.
-    #[prost(string, tag = "5")]
     pub nonce: String,
+}
+
+impl SotwResponse {
+    /// Everything but the resources, as it stands on the wire.
+    #[must_use]
+    pub fn fields(&self) -> BytesMut {
+        let mut fields = BytesMut::new();
+        put(1, &self.version_info, &mut fields);
+        put(4, &self.type_url, &mut fields);
+        put(5, &self.nonce, &mut fields);
+        fields
+    }
 }
 
 /// `DeltaDiscoveryRequest`.
@@ -75,23 +106,38 @@ pub struct DeltaRequest {
 }
 
 /// `DeltaDiscoveryResponse`.
-#[derive(Clone, PartialEq, ::prost::Message)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeltaResponse {
     /// For people only.
-    #[prost(string, tag = "1")]
     pub system_version_info: String,
-    /// Each an `envoy.service.discovery.v3.Resource`.
-    #[prost(bytes = "bytes", repeated, tag = "2")]
+    /// Each a field `resources` as it stands on the wire, an `envoy.service.discovery.v3.Resource`, key and length before it.
     pub resources: Vec<Bytes>,
     /// What they are.
-    #[prost(string, tag = "4")]
     pub type_url: String,
     /// Names this response.
-    #[prost(string, tag = "5")]
     pub nonce: String,
     /// Names that are gone, or were never there.
-    #[prost(string, repeated, tag = "6")]
     pub removed_resources: Vec<String>,
+}
+
+impl DeltaResponse {
+    /// Everything but the resources, as it stands on the wire.
+    #[must_use]
+    pub fn fields(&self) -> BytesMut {
+        let mut fields = BytesMut::new();
+        put(1, &self.system_version_info, &mut fields);
+        put(4, &self.type_url, &mut fields);
+        put(5, &self.nonce, &mut fields);
+        string::encode_repeated(6, &self.removed_resources, &mut fields);
+        fields
+    }
+}
+
+/// A text that is empty is not there (proto3).
+fn put(tag: u32, text: &String, to: &mut BytesMut) {
+    if !text.is_empty() {
+        string::encode(tag, text, to);
+    }
 }
 
 #[cfg(test)]
@@ -99,44 +145,47 @@ mod tests {
     use prost::Message;
 
     use super::*;
-    use crate::proto::{core, discovery, protobuf};
+    use crate::proto::{core, discovery};
+    use crate::resource::Resource;
 
     #[test]
     fn they_are_read_as_envoys_messages() {
-        let any = protobuf::Any {
-            type_url: "t".into(),
-            value: vec![1, 2],
-        };
+        let resource = Resource::new("r", &core::Node::default());
         let sotw = SotwResponse {
             version_info: "v".into(),
-            resources: vec![any.encode_to_vec().into()],
+            resources: vec![resource.any(), resource.any()],
             type_url: "u".into(),
             nonce: "n".into(),
         };
-        let read = discovery::DiscoveryResponse::decode(&*sotw.encode_to_vec()).expect("read");
+        let bytes = [&sotw.fields()[..], &sotw.resources.concat()].concat();
+        let read = discovery::DiscoveryResponse::decode(&*bytes).expect("read");
         assert_eq!(
             (&*read.version_info, &*read.type_url, &*read.nonce),
             ("v", "u", "n")
         );
-        assert_eq!(read.resources, [any]);
+        let any = crate::proto::pack(&core::Node::default());
+        assert_eq!(read.resources, [any.clone(), any.clone()]);
 
-        let resource = discovery::Resource {
-            name: "r".into(),
-            ..discovery::Resource::default()
-        };
         let delta = DeltaResponse {
             system_version_info: "s".into(),
-            resources: vec![resource.encode_to_vec().into()],
+            resources: vec![resource.delta()],
             type_url: "u".into(),
             nonce: "n".into(),
-            removed_resources: vec!["gone".into()],
+            removed_resources: vec!["gone".into(), "too".into()],
         };
-        let read = discovery::DeltaDiscoveryResponse::decode(&*delta.encode_to_vec());
-        let read = read.expect("read");
+        let bytes = [&delta.fields()[..], &delta.resources.concat()].concat();
+        let read = discovery::DeltaDiscoveryResponse::decode(&*bytes).expect("read");
         assert_eq!((&*read.type_url, &*read.nonce), ("u", "n"));
         assert_eq!(read.system_version_info, "s");
-        assert_eq!(read.resources, [resource]);
-        assert_eq!(read.removed_resources, ["gone"]);
+        let [read_resource] = &read.resources[..] else {
+            panic!("one resource: {read:?}");
+        };
+        assert_eq!(
+            (&*read_resource.name, read_resource.resource.as_ref()),
+            ("r", Some(&any))
+        );
+        assert_eq!(read.removed_resources, ["gone", "too"]);
+        assert!(SotwResponse::default().fields().is_empty());
     }
 
     #[test]

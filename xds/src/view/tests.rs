@@ -156,6 +156,38 @@ proptest! {
 }
 
 #[test]
+fn each_port_and_subset_is_a_cluster_and_grpc_asks_for_ports() {
+    let mut service = Service::clone(&service(1, 2, 1, vec![endpoint(1, "n1", true)]));
+    service.ports.insert(
+        1,
+        Port {
+            protocol: Protocol::Udp,
+            ..service.ports[0].clone()
+        },
+    );
+    let snapshot = Arc::new(Snapshot::default().with_service(Arc::new(service)));
+    let clusters = [
+        "outbound|8000|v0|s1.d.svc",
+        "outbound|8000||s1.d.svc",
+        "outbound|8001|v0|s1.d.svc",
+        "outbound|8001||s1.d.svc",
+    ];
+    let targets = ["s1.d.svc:8000", "s1.d.svc:8001"];
+    for (flavour, by_target) in [(Flavour::Envoy, &[][..]), (Flavour::Grpc, &targets)] {
+        let mut view = View::new(&key(flavour), &settings());
+        view.update(&settings(), &snapshot, &Dead::default());
+        let names = |kind| {
+            let items = view.shelves().of(kind).items().iter();
+            items.map(|item| &*item.tag.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(Kind::Cluster), clusters);
+        assert_eq!(names(Kind::Endpoints), clusters);
+        assert_eq!(names(Kind::Listener), by_target);
+        assert_eq!(names(Kind::Routes), by_target);
+    }
+}
+
+#[test]
 fn one_endpoint_encodes_one_resource() {
     let services = (0..50).map(|at| {
         service(

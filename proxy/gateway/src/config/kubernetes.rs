@@ -79,7 +79,7 @@ pub struct OneCluster {
     pub network: String,
 }
 
-/// What one cluster may bring.
+/// What one cluster may bring; an xDS server, which may know many, ten times as many of the first two.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Ceilings {
@@ -87,7 +87,7 @@ pub struct Ceilings {
     pub objects: usize,
     /// Endpoints; 200000 by default.
     pub endpoints: usize,
-    /// Bytes of the list of one kind; 536870912 (512 MiB) by default.
+    /// Bytes of the list of one kind, or of one xDS response; 536870912 (512 MiB) by default.
     pub list_bytes: usize,
 }
 
@@ -116,6 +116,17 @@ impl Default for Ceilings {
             objects: usual.objects,
             endpoints: usual.endpoints,
             list_bytes: usual.list_bytes,
+        }
+    }
+}
+
+impl Ceilings {
+    /// For a server that may know many clusters, and names the endpoints of every port and subset: ten times that of one.
+    pub(super) fn of_xds(&self) -> ::xds::client::Ceilings {
+        ::xds::client::Ceilings {
+            resources: self.objects.saturating_mul(10),
+            endpoints: self.endpoints.saturating_mul(10),
+            response: self.list_bytes,
         }
     }
 }

@@ -199,6 +199,7 @@ impl Gateway {
                 Protocol::Delta => client::Mode::Delta,
                 Protocol::Sotw => client::Mode::Sotw,
             },
+            ceilings: self.discovery.ceilings.of_xds(),
         }
     }
 }

@@ -55,6 +55,11 @@ pub(crate) struct Host {
 }
 
 impl Endpoints {
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.groups.iter().map(|group| group.hosts.len()).sum()
+    }
+
     /// Reads an assignment; its cluster's name comes with it.
     ///
     /// # Errors

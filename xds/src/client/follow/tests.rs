@@ -248,3 +248,50 @@ async fn both_sides_prove_who_they_are_and_files_are_read_for_every_stream() {
     let status = until(&mut source, faulty("istio-token")).await;
     assert!(!format!("{status:?}").contains("secret-"), "{status:?}");
 }
+
+#[tokio::test]
+async fn a_response_without_measure_ends_the_stream_and_takes_nothing_away() {
+    let rig = Rig::start(Mode::Delta).await;
+    rig.serve(A, "10.0.0.1");
+    rig.listen(&[A]);
+    let mut settings = rig.settings(Mode::Delta);
+    settings.ceilings.response = 64 << 10;
+    let mut source = start(settings, None);
+    until_routed(&mut source, &[(A, "10.0.0.1")]).await;
+    let giant = samples::cluster(&"x".repeat(100 << 10));
+    rig.put(Kind::Clusters, &giant.name, Some(pack(&giant)));
+    let status = until(&mut source, |now| now.last_error.is_some()).await;
+    let error = status.last_error.expect("one");
+    assert!(error.contains("65536"), "{error}");
+    assert_eq!(
+        names(&source.snapshots.borrow()),
+        listed(&[(A, "10.0.0.1")])
+    );
+    // The server comes to its senses.
+    rig.put(Kind::Clusters, &giant.name, None);
+    rig.assign(A, "10.0.0.2");
+    until_routed(&mut source, &[(A, "10.0.0.2")]).await;
+}
+
+/// The clock stands still and jumps when nothing is left to do, so nobody waits for it.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_says_nothing_is_waited_for_and_what_was_kept_stays() {
+    let rig = Rig::start(Mode::Delta).await;
+    let kept = Arc::new(Snapshot {
+        version: 7,
+        ..Snapshot::default()
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("bound");
+    let mut settings = rig.settings(Mode::Delta);
+    settings.server.address = listener.local_addr().expect("an address").to_string();
+    let mut source = start(settings, Some(kept));
+    let mut accepted = Vec::new();
+    // It takes connections and never speaks; each is given up, and the next one comes.
+    for _ in 0..3 {
+        accepted.push(listener.accept().await.expect("accepted"));
+    }
+    let status = until(&mut source, |now| now.last_error.is_some()).await;
+    assert!(status.ready && status.loaded, "{status:?}");
+    assert_eq!(source.snapshots.borrow().version, 7);
+}

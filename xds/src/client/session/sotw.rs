@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use prost::Message;
 
-use super::{Session, State};
+use super::{Session, State, key};
 use crate::client::facts::Kind;
 use crate::client::world::Refusal;
 use crate::proto::discovery::{DiscoveryRequest, DiscoveryResponse, Resource};
@@ -23,11 +23,15 @@ impl Session {
         let mut named = HashSet::new();
         for body in response.resources {
             let taken = match opened(body) {
-                Ok(None) => continue,
-                Ok(Some((expected, body))) if body.type_url == kind.type_url() => {
+                Ok((name, None)) => {
+                    // It only says that what is known goes on (a time to live).
+                    named.insert(name);
+                    continue;
+                }
+                Ok((expected, Some(body))) if body.type_url == kind.type_url() => {
                     self.put(kind, &body.value, &expected)
                 }
-                Ok(Some((name, body))) => Err(Refusal {
+                Ok((name, Some(body))) => Err(Refusal {
                     name,
                     why: format!("its type is {}", body.type_url),
                 }),
@@ -43,6 +47,7 @@ impl Session {
                 }
                 Err(refusal) => {
                     named.insert(refusal.name.clone());
+                    named.insert(key(kind, &refusal.name).1);
                     refused.push(refusal);
                 }
             }
@@ -55,6 +60,9 @@ impl Session {
                     self.remove(kind, &name);
                 }
             }
+            // One that was refused from the beginning may have gone, too.
+            self.refused
+                .retain(|(of, name), _| *of != kind || named.contains(name));
         }
         let state = self.kinds.entry(kind).or_default();
         state.nonce = response.nonce;
@@ -84,14 +92,14 @@ pub(super) fn subscription(state: &mut State, wanted: BTreeSet<Arc<str>>) -> Dis
     request(Kind::Endpoints, state, None)
 }
 
-/// A resource out of its envelope, with the name that stands there; `None` where there is none in it.
-fn opened(body: Any) -> Result<Option<(String, Any)>, Refusal> {
+/// A resource out of its envelope, if there is one in it, with the name that stands there.
+fn opened(body: Any) -> Result<(String, Option<Any>), Refusal> {
     if body.type_url != ENVELOPE {
-        return Ok(Some((String::new(), body)));
+        return Ok((String::new(), Some(body)));
     }
     let envelope = Resource::decode(&*body.value).map_err(|fault| Refusal {
         name: String::new(),
         why: format!("its envelope cannot be read: {fault}"),
     })?;
-    Ok(envelope.resource.map(|body| (envelope.name, body)))
+    Ok((envelope.name, envelope.resource))
 }

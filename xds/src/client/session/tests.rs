@@ -1,5 +1,6 @@
 //! The session against a server by the book, in both protocols.
 
+mod hostile;
 mod recorded;
 mod storms;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::ledger::{Entry, Told};
+use super::ledger::Told;
 use super::subscription::Subscription;
 use super::{Fault, RESPONSE, Said};
 use crate::resource::{Tag, version_text};
@@ -21,6 +21,12 @@ impl Subscription {
             false => Said::Nothing,
         };
         let first = !self.open;
+        let nothing = request.resource_names_subscribe.is_empty()
+            && request.resource_names_unsubscribe.is_empty();
+        if !first && nothing {
+            // An answer and no more, as most requests are.
+            return Ok(said);
+        }
         self.open = true;
         self.unsettled = true;
         let subscribe: BTreeSet<&str> = names(&request.resource_names_subscribe);
@@ -43,7 +49,8 @@ impl Subscription {
         self.ledger.with_names(&subscribe, shelf, |entry| {
             entry.named = true;
             // Who asks again is answered again, but for what he said to have when he came.
-            entry.forced |= !(first && entry.told == Told::Version);
+            let has_it = first && entry.told == Told::Version;
+            entry.forced |= !has_it;
         });
         self.unsubscribe(shelf, &request.resource_names_unsubscribe);
         self.check_size()?;
@@ -56,12 +63,13 @@ impl Subscription {
         let wanted = |name: &&str| self.wildcard || subscribe.contains(name);
         let known: BTreeSet<&str> = versions.keys().map(String::as_str).filter(wanted).collect();
         self.ledger.with_names(&known, shelf, |entry| {
-            let name = &*entry.tag.name;
+            let name = Arc::clone(&entry.tag.name);
+            let name = &*name;
             let there = shelf.find(name);
             let same = there
                 .is_some_and(|there| versions.get(name) == Some(&version_text(there.tag.version)));
             if !same {
-                entry.tag = Arc::new(Tag::of_name(name));
+                *entry.tag = Arc::new(Tag::of_name(name));
             }
             entry.told = Told::Version;
         });
@@ -135,7 +143,7 @@ impl Subscription {
         response.system_version_info = version_text(state);
         response.type_url = self.kind.type_url().to_owned();
         // Nobody asks for what is gone and was not named; it comes back by the wildcard.
-        self.ledger.retain(Entry::matters);
+        self.ledger.retain(|entry| entry.matters());
         Some(response)
     }
 }

@@ -1,56 +1,76 @@
 //! What a stream is subscribed to in one kind, and what it has been sent of it. It must not know responses or nonces.
 //!
-//! An idle stream costs 16 bytes for each resource: the names and versions are those of the view, shared by all streams.
+//! An idle stream costs 9 bytes for each resource: the names and versions are those of the view, shared by all streams.
+
+mod marks;
 
 use std::collections::BTreeSet;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+pub(super) use self::marks::{Marks, Told};
 use crate::resource::{Resource, Tag};
 use crate::view::Shelf;
 
 /// Sorted by name.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    entries: Vec<Entry>,
+    tags: Vec<Arc<Tag>>,
+    /// Of the tag at the same place; packed, because there are very many and nearly all lie idle.
+    marks: Vec<u8>,
 }
 
-/// One name.
+/// One name, to be read.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct Seen<'a> {
     /// The name; and the version, once it is sent.
-    pub(super) tag: Arc<Tag>,
-    /// What the client was told last.
-    pub(super) told: Told,
-    /// Subscribed to by name, not only by the wildcard.
-    pub(super) named: bool,
-    /// To be sent even if nothing is new.
-    pub(super) forced: bool,
-    /// In the response that is not answered yet.
-    pub(super) flying: bool,
-    /// And new to the client there.
-    pub(super) fresh: bool,
+    pub(super) tag: &'a Arc<Tag>,
+    marks: Marks,
 }
 
-/// What a client was told of a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
-    /// Nothing.
-    Nothing,
-    /// The version of the tag.
-    Version,
-    /// That there is no such resource.
-    Absent,
+/// One name, to be changed; what is changed holds when this is dropped.
+#[derive(Debug)]
+pub(super) struct Entry<'a> {
+    /// The name; and the version, once it is sent.
+    pub(super) tag: &'a mut Arc<Tag>,
+    marks: Marks,
+    packed: &'a mut u8,
 }
 
-impl Entry {
-    pub(super) fn new(tag: Arc<Tag>, named: bool) -> Self {
+impl Deref for Seen<'_> {
+    type Target = Marks;
+
+    fn deref(&self) -> &Marks {
+        &self.marks
+    }
+}
+
+impl Deref for Entry<'_> {
+    type Target = Marks;
+
+    fn deref(&self) -> &Marks {
+        &self.marks
+    }
+}
+
+impl DerefMut for Entry<'_> {
+    fn deref_mut(&mut self) -> &mut Marks {
+        &mut self.marks
+    }
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        *self.packed = self.marks.packed();
+    }
+}
+
+impl<'a> Entry<'a> {
+    fn new(tag: &'a mut Arc<Tag>, packed: &'a mut u8) -> Self {
         Self {
             tag,
-            told: Told::Nothing,
-            named,
-            forced: false,
-            flying: false,
-            fresh: false,
+            marks: Marks::unpacked(*packed),
+            packed,
         }
     }
 
@@ -58,18 +78,13 @@ impl Entry {
     pub(super) fn wants(&self, there: Option<&Arc<Resource>>) -> bool {
         let news = match (self.told, there) {
             (Told::Version, Some(there)) => {
-                !Arc::ptr_eq(&self.tag, &there.tag) && self.tag.version != there.tag.version
+                !Arc::ptr_eq(self.tag, &there.tag) && self.tag.version != there.tag.version
             }
             (Told::Version, None) | (Told::Nothing | Told::Absent, Some(_)) => true,
             (Told::Nothing, None) => self.named,
             (Told::Absent, None) => false,
         };
         news || self.forced
-    }
-
-    /// Whether it has to be remembered: what is gone, and was only covered by the wildcard, has not.
-    pub(super) fn matters(&self) -> bool {
-        self.named || self.forced || self.told != Told::Absent
     }
 
     /// Notes that it was put into a response.
@@ -79,34 +94,40 @@ impl Entry {
         self.flying = true;
         self.told = Told::Absent;
         if let Some(there) = there {
-            self.tag = Arc::clone(&there.tag);
+            *self.tag = Arc::clone(&there.tag);
             self.told = Told::Version;
         }
     }
 }
 
 impl Ledger {
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
+    pub(super) fn iter(&self) -> impl Iterator<Item = Seen<'_>> {
+        self.tags.iter().zip(&self.marks).map(|(tag, packed)| Seen {
+            tag,
+            marks: Marks::unpacked(*packed),
+        })
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter()
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = Entry<'_>> {
+        let both = self.tags.iter_mut().zip(&mut self.marks);
+        both.map(|(tag, packed)| Entry::new(tag, packed))
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
-        self.entries.iter_mut()
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&Seen<'_>) -> bool) {
+        if self.iter().all(|entry| keep(&entry)) {
+            return;
+        }
+        let kept: Vec<bool> = self.iter().map(|entry| keep(&entry)).collect();
+        let mut of_tags = kept.iter();
+        self.tags.retain(|_| of_tags.next() == Some(&true));
+        let mut of_marks = kept.iter();
+        self.marks.retain(|_| of_marks.next() == Some(&true));
     }
 
-    pub(super) fn retain(&mut self, keep: impl FnMut(&Entry) -> bool) {
-        self.entries.retain(keep);
-    }
-
-    pub(super) fn find(&mut self, name: &str) -> Option<&mut Entry> {
-        let at = self
-            .entries
-            .binary_search_by(|entry| (*entry.tag.name).cmp(name));
-        at.ok().map(|at| &mut self.entries[at])
+    pub(super) fn find(&mut self, name: &str) -> Option<Entry<'_>> {
+        let at = self.tags.binary_search_by(|tag| (*tag.name).cmp(name));
+        let at = at.ok()?;
+        Some(Entry::new(&mut self.tags[at], &mut self.marks[at]))
     }
 
     /// Adds an entry for each of these names that has none, and gives all of them to `change`.
@@ -114,21 +135,18 @@ impl Ledger {
         &mut self,
         names: &BTreeSet<&str>,
         shelf: &Shelf,
-        mut change: impl FnMut(&mut Entry),
+        mut change: impl FnMut(&mut Entry<'_>),
     ) {
-        let missing: Vec<&str> = (names.iter().copied())
-            .filter(|name| self.find(name).is_none())
-            .collect();
-        for name in missing {
+        let missing = names.iter().filter(|name| self.find(name).is_none());
+        let missing: Vec<&str> = missing.copied().collect();
+        let tag = |name: &str| {
             let there = shelf.find(name).map(|there| Arc::clone(&there.tag));
-            let tag = there.unwrap_or_else(|| Arc::new(Tag::of_name(name)));
-            self.entries.push(Entry::new(tag, false));
-        }
-        // Both runs are sorted: this merges them.
-        self.entries.sort_by(|a, b| a.tag.name.cmp(&b.tag.name));
+            there.unwrap_or_else(|| Arc::new(Tag::of_name(name)))
+        };
+        self.add(missing.into_iter().map(tag).collect());
         for name in names {
-            if let Some(entry) = self.find(name) {
-                change(entry);
+            if let Some(mut entry) = self.find(name) {
+                change(&mut entry);
             }
         }
     }
@@ -138,12 +156,28 @@ impl Ledger {
         let mut missing = Vec::new();
         self.each(shelf, |entry, there| {
             if let (None, Some(there)) = (entry, there) {
-                missing.push(Entry::new(Arc::clone(&there.tag), false));
+                missing.push(Arc::clone(&there.tag));
             }
         });
-        if !missing.is_empty() {
-            self.entries.extend(missing);
-            self.entries.sort_by(|a, b| a.tag.name.cmp(&b.tag.name));
+        self.add(missing);
+    }
+
+    /// Adds entries that are not there.
+    fn add(&mut self, tags: Vec<Arc<Tag>>) {
+        if tags.is_empty() {
+            return;
+        }
+        let new = tags.into_iter().map(|tag| (tag, Marks::default().packed()));
+        let old = std::mem::take(&mut self.tags);
+        let old = old.into_iter().zip(std::mem::take(&mut self.marks));
+        let mut all: Vec<(Arc<Tag>, u8)> = old.chain(new).collect();
+        // Both runs are sorted: this merges them.
+        all.sort_by(|a, b| a.0.name.cmp(&b.0.name));
+        self.tags.reserve_exact(all.len());
+        self.marks.reserve_exact(all.len());
+        for (tag, marks) in all {
+            self.tags.push(tag);
+            self.marks.push(marks);
         }
     }
 
@@ -152,12 +186,12 @@ impl Ledger {
     pub(super) fn each<'a>(
         &mut self,
         shelf: &'a Shelf,
-        mut visit: impl FnMut(Option<&mut Entry>, Option<&'a Arc<Resource>>),
+        mut visit: impl FnMut(Option<&mut Entry<'_>>, Option<&'a Arc<Resource>>),
     ) {
         let mut items = shelf.items();
-        for entry in &mut self.entries {
-            let same = |item: &&Arc<Resource>| Arc::ptr_eq(&item.tag, &entry.tag);
-            if items.first().is_none_or(|item| !same(&item)) {
+        for mut entry in self.iter_mut() {
+            let same = |item: &Arc<Resource>| Arc::ptr_eq(&item.tag, entry.tag);
+            if items.first().is_none_or(|item| !same(item)) {
                 let name = &*entry.tag.name;
                 let before = items.partition_point(|item| *item.tag.name < *name);
                 for item in &items[..before] {
@@ -166,11 +200,11 @@ impl Ledger {
                 items = &items[before..];
             }
             match items.split_first() {
-                Some((item, rest)) if same(&item) || item.tag.name == entry.tag.name => {
+                Some((item, rest)) if same(item) || item.tag.name == entry.tag.name => {
                     items = rest;
-                    visit(Some(entry), Some(item));
+                    visit(Some(&mut entry), Some(item));
                 }
-                _ => visit(Some(entry), None),
+                _ => visit(Some(&mut entry), None),
             }
         }
         for item in items {

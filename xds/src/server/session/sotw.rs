@@ -2,10 +2,11 @@
 //! there is, those of EDS and RDS what is new.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use super::delta::WILDCARD;
-use super::ledger::{Entry, Told};
+use super::ledger::Told;
 use super::subscription::Subscription;
 use super::{Fault, RESPONSE, Said};
 use crate::proto::endpoint::ClusterLoadAssignment;
@@ -35,7 +36,7 @@ impl Subscription {
             // The same request once more: Envoy has a changed cluster, which needs its endpoints again.
             self.must_answer = true;
             self.unsettled = true;
-            for entry in self.ledger.iter_mut() {
+            for mut entry in self.ledger.iter_mut() {
                 entry.forced = true;
             }
         }
@@ -44,6 +45,13 @@ impl Subscription {
 
     /// Subscribes to exactly these names; whether that is news that has to be answered.
     fn set_names(&mut self, shelf: &Shelf, wanted: &[String]) -> bool {
+        // Every answer says all names once more.
+        let mut hasher = DefaultHasher::new();
+        wanted.hash(&mut hasher);
+        let says = Some(hasher.finish());
+        if std::mem::replace(&mut self.said, says) == says {
+            return false;
+        }
         self.named |= !wanted.is_empty();
         let everything = self.kind.is_whole() && !self.named;
         let wildcard = everything || wanted.iter().any(|name| name == WILDCARD);
@@ -61,8 +69,9 @@ impl Subscription {
             .eq(names.iter().copied())
         {
             let whole = self.kind.is_whole();
-            for entry in self.ledger.iter_mut() {
-                entry.named &= names.contains(&*entry.tag.name);
+            for mut entry in self.ledger.iter_mut() {
+                let wanted = names.contains(&*entry.tag.name);
+                entry.named &= wanted;
             }
             self.ledger.with_names(&names, shelf, |entry| {
                 changed |= !entry.named;
@@ -97,7 +106,7 @@ impl Subscription {
         }
         self.ledger.each(shelf, |entry, there| {
             if let (Some(entry), Some(there)) = (entry, there) {
-                entry.tag = Arc::clone(&there.tag);
+                *entry.tag = Arc::clone(&there.tag);
                 entry.told = Told::Version;
             }
         });
@@ -165,7 +174,7 @@ impl Subscription {
             type_url: self.kind.type_url().to_owned(),
             nonce: self.sends(nonce, state),
         };
-        self.ledger.retain(Entry::matters);
+        self.ledger.retain(|entry| entry.matters());
         Some(response)
     }
 }

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use super::ledger::{Entry, Ledger, Told};
-use super::{Fault, MAX_NAMES, Said, Standing};
+use super::ledger::{Ledger, Told};
+use super::{Fault, MAX_NAME_BYTES, MAX_NAMES, Said, Standing};
 use crate::proto::rpc::Status;
 use crate::resource::{Kind, Tag};
+
+/// Characters that are kept of why a client refused a response.
+const NACK: usize = 1_000;
 
 /// One kind on one stream.
 #[derive(Debug)]
@@ -33,6 +36,9 @@ pub(super) struct Subscription {
     sent: u64,
     accepted: u64,
     nack: Option<Arc<str>>,
+    nacks: u64,
+    /// Stands for the names of the last state-of-the-world request, in their order.
+    pub(super) said: Option<u64>,
 }
 
 impl Subscription {
@@ -52,6 +58,8 @@ impl Subscription {
             sent: 0,
             accepted: 0,
             nack: None,
+            nacks: 0,
+            said: None,
         }
     }
 
@@ -81,7 +89,8 @@ impl Subscription {
         self.waiting = false;
         let flying = self.flying;
         if let Some(error) = error {
-            self.nack = Some(error.message.as_str().into());
+            self.nack = Some(shortened(&error.message));
+            self.nacks += 1;
             if flying > 1 && in_parts {
                 self.most = flying / 2;
                 self.unsettled = true;
@@ -90,7 +99,7 @@ impl Subscription {
             self.accepted = self.sent;
             self.most = self.most.saturating_mul(2);
         }
-        for entry in self.ledger.iter_mut().filter(|entry| entry.flying) {
+        for mut entry in self.ledger.iter_mut().filter(|entry| entry.flying) {
             entry.flying = false;
             entry.forced |= error.is_some() && flying > 1 && in_parts;
         }
@@ -127,24 +136,29 @@ impl Subscription {
 
     /// What the response that was just made holds and the client did not have.
     pub(super) fn just_sent(&self) -> impl Iterator<Item = &Arc<Tag>> {
-        let sent = |entry: &&Entry| entry.flying && entry.fresh && entry.told == Told::Version;
-        self.ledger.iter().filter(sent).map(|entry| &entry.tag)
+        let sent = (self.ledger.iter())
+            .filter(|entry| entry.flying && entry.fresh && entry.told == Told::Version);
+        sent.map(|entry| entry.tag)
     }
 
     /// Sends an entry again, if there is one.
     pub(super) fn force(&mut self, name: &str) {
-        if let Some(entry) = self.ledger.find(name) {
+        if let Some(mut entry) = self.ledger.find(name) {
             entry.forced = true;
             self.unsettled = true;
         }
     }
 
+    /// Whether what the client made us remember stays within bounds; what was on the shelf is not of its making.
     pub(super) fn check_size(&self) -> Result<(), Fault> {
-        let named = self.ledger.len();
-        if named > MAX_NAMES && self.ledger.iter().filter(|entry| entry.named).count() > MAX_NAMES {
-            return Err(Fault::TooManyNames(self.kind));
+        let unknown = self.ledger.iter().filter(|entry| entry.tag.is_bare());
+        let (count, bytes) = unknown.fold((0, 0), |(count, bytes), entry| {
+            (count + 1, bytes + entry.tag.name.len())
+        });
+        match count > MAX_NAMES || bytes > MAX_NAME_BYTES {
+            true => Err(Fault::TooManyNames(self.kind)),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     pub(super) fn standing(&self) -> Standing {
@@ -160,8 +174,18 @@ impl Subscription {
             accepted: self.accepted,
             waiting: self.waiting,
             nack: self.nack.clone(),
+            nacks: self.nacks,
         }
     }
+}
+
+/// The beginning of what a client said, as far as people read it.
+fn shortened(text: &str) -> Arc<str> {
+    let end = text
+        .char_indices()
+        .nth(NACK)
+        .map_or(text.len(), |(at, _)| at);
+    text[..end].into()
 }
 
 /// A nonce as the client sees it; it names a response of this stream and nothing else.

@@ -113,6 +113,7 @@ impl Rig {
                 ..Node::default()
             },
             mode,
+            ..Settings::default()
         }
     }
 

@@ -165,6 +165,37 @@ fn what_is_gone_is_said_last_and_from_the_top() {
     );
 }
 
+#[test]
+fn what_names_others_comes_before_them_in_the_order_of_envoy() {
+    let mut world = world("a=1", "a=1");
+    world[Listener as usize] = [("l".to_owned(), 1)].into();
+    world[Kind::Routes as usize] = [("r".to_owned(), 1)].into();
+    for mode in [Mode::Delta, Mode::Sotw] {
+        let mut rig = Rig::of(&world);
+        for (kind, name) in [
+            (Kind::Routes, "r"),
+            (Listener, "l"),
+            (Endpoints, "a"),
+            (Cluster, "a"),
+        ] {
+            match mode {
+                Mode::Delta => rig.delta(kind, &format!("+{name}"), ""),
+                Mode::Sotw => rig.sotw(kind, name, "", ""),
+            };
+        }
+        let told: Vec<_> = std::iter::from_fn(|| match mode {
+            Mode::Delta => rig.next_delta().map(|(text, _)| text),
+            Mode::Sotw => rig.next_sotw().map(|(text, ..)| text),
+        })
+        .collect();
+        assert_eq!(
+            told,
+            ["cds: a=1", "eds: a=1", "lds: l=1", "rds: r=1"],
+            "{mode:?}"
+        );
+    }
+}
+
 /// A client may drop a whole response for one resource in it: the others come again, until the bad one is alone.
 #[test]
 fn of_a_refused_response_the_good_ones_arrive() {
@@ -216,13 +247,92 @@ fn large_answers_come_in_parts() {
 
 #[test]
 fn names_without_end_end_the_stream() {
-    let mut session = Session::new(shelves(&world("", ""), None));
-    let request = DeltaRequest {
+    let asks = |names: Vec<String>| DeltaRequest {
         type_url: Endpoints.type_url().into(),
-        resource_names_subscribe: (0..=MAX_NAMES).map(|n| n.to_string()).collect(),
+        resource_names_subscribe: names,
         ..DeltaRequest::default()
     };
-    assert_eq!(session.delta(request), Err(Fault::TooManyNames(Endpoints)));
+    let session = || Session::new(shelves(&world("", ""), None));
+    let many = |from: usize, to: usize| (from..to).map(|n| n.to_string()).collect();
+    let mut one = session();
+    // In how many requests does not matter.
+    assert_eq!(one.delta(asks(many(0, MAX_NAMES / 2))), Ok(Said::Nothing));
+    let rest = asks(many(MAX_NAMES / 2, MAX_NAMES));
+    assert_eq!(one.delta(rest.clone()), Ok(Said::Nothing));
+    assert_eq!(one.delta(rest), Ok(Said::Nothing), "the same once more");
+    let fault = Err(Fault::TooManyNames(Endpoints));
+    assert_eq!(one.delta(asks(vec!["one more".into()])), fault);
+    let long = "x".repeat(MAX_NAME_BYTES);
+    assert_eq!(session().delta(asks(vec![long.clone()])), Ok(Said::Nothing));
+    assert_eq!(session().delta(asks(vec![long + "x"])), fault);
+}
+
+#[test]
+fn names_that_are_there_are_no_burden() {
+    let there: Vec<_> = (0..300)
+        .map(|n| format!("{n:03}{}", "x".repeat(1 << 16)))
+        .collect();
+    let all: Vec<_> = there.iter().map(|name| format!("{name}=1")).collect();
+    let mut rig = Rig::new("", &all.join(" "));
+    assert!(all.len() << 16 > MAX_NAME_BYTES);
+    let words: Vec<_> = there.iter().map(|name| format!("+{name}")).collect();
+    rig.delta(Endpoints, &words.join(" "), "");
+    rig.drain_delta();
+    // They go, which is not the client's doing, and it goes on.
+    rig.change("", "");
+    rig.drain_delta();
+    rig.delta(Endpoints, "+a", "");
+    assert_eq!(rig.drain_delta(), ["eds: -a"]);
+}
+
+#[test]
+fn nonces_that_were_never_given_change_nothing() {
+    let mut rig = Rig::new("a=1", "");
+    rig.delta(Cluster, "", "");
+    let (_, nonce) = rig.next_delta().expect("a response");
+    let long = "9".repeat(100_000);
+    for garbage in [
+        "",
+        "0",
+        "-1",
+        "2",
+        "01",
+        " 1",
+        "1 ",
+        "\u{0}",
+        "18446744073709551616",
+        &long,
+    ] {
+        assert_ne!(garbage, nonce);
+        assert_eq!(
+            rig.delta(Cluster, "", garbage),
+            Said::Nothing,
+            "{garbage:?}"
+        );
+        assert_eq!(
+            rig.delta(Cluster, "", &format!("!{garbage}")),
+            Said::Nothing
+        );
+        assert_eq!(rig.next_delta(), None, "{garbage:?}");
+    }
+    assert!(rig.session.standing(Cluster).waiting);
+    rig.delta(Cluster, "", &nonce);
+    assert!(rig.session.is_settled());
+    // Who refuses at length is not quoted at length.
+    rig.change("a=2", "");
+    let (_, nonce) = rig.next_delta().expect("a response");
+    let refusal = DeltaRequest {
+        type_url: Cluster.type_url().into(),
+        response_nonce: nonce,
+        error_detail: Some(crate::proto::rpc::Status {
+            message: "\u{e9}".repeat(1 << 20),
+            ..Default::default()
+        }),
+        ..DeltaRequest::default()
+    };
+    assert_eq!(rig.session.delta(refusal), Ok(Said::Nack(Cluster)));
+    let nack = rig.session.standing(Cluster).nack.expect("a refusal");
+    assert_eq!(nack.chars().count(), 1_000);
 }
 
 #[test]

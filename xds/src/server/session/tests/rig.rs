@@ -6,7 +6,7 @@ use std::sync::Arc;
 use prost::Message;
 
 use super::super::*;
-use crate::proto::discovery::Resource as DeltaResource;
+use crate::proto::discovery::{DeltaDiscoveryResponse, DiscoveryResponse};
 use crate::proto::endpoint::ClusterLoadAssignment;
 use crate::proto::protobuf::Any;
 use crate::proto::rpc::Status;
@@ -72,7 +72,11 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn new(clusters: &str, endpoints: &str) -> Self {
-        let view = shelves(&world(clusters, endpoints), None);
+        Self::of(&world(clusters, endpoints))
+    }
+
+    pub(super) fn of(world: &World) -> Self {
+        let view = shelves(world, None);
         Self {
             session: Session::new(view.clone()),
             view,
@@ -160,17 +164,23 @@ fn kind_of(text: &str) -> Kind {
     found.next().expect("a kind")
 }
 
-pub(super) fn content_of_any(any: &[u8]) -> String {
-    let any = Any::decode(any).expect("an Any");
+/// A resource of a state-of-the-world response; it is a field, so a response of its own.
+pub(super) fn content_of_any(field: &[u8]) -> String {
+    let response = DiscoveryResponse::decode(field).expect("a field");
+    content(&response.resources[0])
+}
+
+fn content(any: &Any) -> String {
     let message = ClusterLoadAssignment::decode(&*any.value).expect("the message");
     message.cluster_name
 }
 
 /// Name, content and version.
-pub(super) fn content_of_resource(resource: &[u8]) -> (String, String, String) {
-    let resource = DeltaResource::decode(resource).expect("a Resource");
-    let any = resource.resource.expect("a body").encode_to_vec();
-    (resource.name, content_of_any(&any), resource.version)
+pub(super) fn content_of_resource(field: &[u8]) -> (String, String, String) {
+    let mut response = DeltaDiscoveryResponse::decode(field).expect("a field");
+    let resource = response.resources.pop().expect("a resource");
+    let content = content(&resource.resource.expect("a body"));
+    (resource.name, content, resource.version)
 }
 
 /// Names apart by spaces; a nonce with a `!` before it is a refusal.

@@ -202,3 +202,38 @@ fn names_that_go_and_come_back_are_answered() {
     rig.sotw(Endpoints, "c", &version, &nonce);
     assert_eq!(rig.drain_sotw("c"), ["eds: c=1"]);
 }
+
+#[test]
+fn a_slow_stream_gets_the_latest_and_no_queue() {
+    let mut rig = Rig::new("a=1", "a=1");
+    rig.sotw(Cluster, "", "", "");
+    rig.sotw(Endpoints, "a", "", "");
+    let (_, clusters, version) = rig.next_sotw().expect("clusters");
+    let (_, endpoints, _) = rig.next_sotw().expect("endpoints");
+    for n in 2..100 {
+        rig.change(&format!("a={n} b={n}"), &format!("a={n}"));
+        assert_eq!(rig.next_sotw(), None);
+    }
+    rig.sotw(Cluster, "", &version, &clusters);
+    assert_eq!(rig.drain_sotw(""), ["cds: a=99 b=99"]);
+    rig.sotw(Endpoints, "a", &version, &endpoints);
+    assert_eq!(rig.drain_sotw("a"), ["eds: a=99"]);
+}
+
+/// Every answer says all names again, which is no news; in another order, neither.
+#[test]
+fn names_that_are_said_again_are_no_news() {
+    let mut rig = Rig::new("", "a=1 b=1");
+    rig.sotw(Endpoints, "a b", "", "");
+    assert_eq!(rig.drain_sotw("a b"), ["eds: a=1 b=1"]);
+    rig.change("", "a=2 b=1");
+    assert_eq!(rig.drain_sotw("b a"), ["eds: a=2"]);
+    rig.change("", "a=3 b=3");
+    assert_eq!(rig.drain_sotw("b a"), ["eds: a=3 b=3"]);
+    rig.change("", "a=4 b=4");
+    // The same names once more, beside another that comes and goes.
+    let (_, nonce, version) = rig.next_sotw().expect("a response");
+    rig.sotw(Endpoints, "b a x", &version, &nonce);
+    assert_eq!(rig.drain_sotw("b a"), ["eds: x"]);
+    assert_eq!(rig.next_sotw(), None);
+}
