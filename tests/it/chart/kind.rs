@@ -90,10 +90,10 @@ fn the_thirty_requests_are_judged_as_the_readme_says() {
             .expect("it runs");
         let said = String::from_utf8_lossy(&output.stdout);
         assert_eq!(output.status.success(), passes, "{said}");
-        let rows = said
+        let mut rows = said
             .lines()
             .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
-        assert!(rows.into_iter().any(|line| line == row), "{row}: {said}");
+        assert!(rows.any(|line| line == row), "{row}: {said}");
     }
 }
 
