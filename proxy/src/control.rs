@@ -208,14 +208,14 @@ impl Control {
     }
 
     /// Has the routes follow what was found out about gateways.
-    pub(crate) fn recompile_stale(&mut self, now: Millis) {
+    pub fn recompile_stale(&mut self, now: Millis) {
         let stale = std::mem::take(&mut self.stale);
         self.routes.recompile_through(&stale, &mut self.hosts, now);
         self.recompiled = now;
     }
 
-    /// This was found at a gateway, at that moment.
-    pub(crate) fn on_probe(&mut self, key: EndpointKey, outcome: Outcome, at: Millis, now: Millis) {
+    /// This was found at a gateway, at that moment. Routes show it with the next [`Self::recompile_stale`].
+    pub fn on_probe(&mut self, key: EndpointKey, outcome: Outcome, at: Millis, now: Millis) {
         self.progress.probes[outcome as usize].fetch_add(1, Relaxed);
         let change = self.probes.note(key, outcome, at);
         let (host, _) = self.hosts.of(key);

@@ -1,24 +1,22 @@
 //! One truth: what the xDS server tells a client is what the outbound listener would do where that client stands. Any snapshot
 //! and policy, two of them one after the other, so that what is kept from the first is tried too.
 
-use std::collections::BTreeMap;
+mod case;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{
-    Chunked, Distribute, Endpoint, Failover, Gateway, Health, LoadBalancer, LocalityPolicy,
-    Network, NetworkId, Policy, Service, Snapshot, TrafficDistribution, Viewpoint,
-};
+use model::{EndpointKey, Snapshot, Viewpoint};
 use proptest::prelude::*;
-use proptest::sample::{Index, select};
 use prost::Message;
 use proxy::balance::{Readiness, TierView};
-use proxy::clock::Clock;
+use proxy::clock::{Clock, Millis};
 use proxy::config::{Config, Listener, Role};
-use proxy::control::Control;
+use proxy::control::{Control, ProbeState};
+use proxy::probe::Outcome;
 use proxy::table::Tables;
-use tests::{Place, endpoint, hello_service};
 use xds::proto::core::address::Address;
 use xds::proto::core::socket_address::PortSpecifier;
 use xds::proto::discovery::DiscoveryResponse;
@@ -27,9 +25,12 @@ use xds::proto::endpoint::{ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoint
 use xds::resource::{Flavour, Kind, MeshTls};
 use xds::view::{Dead, Settings, View, ViewKey};
 
+use self::case::case;
+
 const NAME: &str = "outbound_.5000_._.hello.default.svc.cluster.local";
-const NETWORKS: [&str; 3] = ["n1", "n2", "n3"];
-const LOCALITIES: [&str; 6] = ["us/a", "us/a/r1", "us/b", "eu/a", "eu/b", "ap/a"];
+
+/// Longer than a gateway that is back takes to its full share, and than deaths that count as one take.
+const LATER: Duration = Duration::from_secs(60);
 
 /// Weights are told as whole numbers, exactly, and read back as floating point.
 const EQUAL: f64 = 1e-9;
@@ -45,202 +46,9 @@ struct Standing {
     share: f64,
 }
 
-#[derive(Clone, Debug)]
-struct Drawn {
-    network: Index,
-    locality: Index,
-    second_cluster: bool,
-    health: Health,
-    weight: u32,
-}
-
-#[derive(Clone, Debug)]
-struct Case {
-    from: &'static str,
-    regions: Vec<&'static str>,
-    policy: Policy,
-    healthy: bool,
-    /// Of both snapshots.
-    endpoints: [Vec<Drawn>; 2],
-    /// By network: each with the one cluster that it serves, or all.
-    gateways: [Vec<Vec<Option<bool>>>; 2],
-}
-
-fn drawn() -> impl Strategy<Value = Drawn> {
-    let health = prop_oneof![
-        5 => Just(Health::Healthy),
-        1 => Just(Health::Degraded),
-        2 => Just(Health::Unhealthy),
-        1 => Just(Health::Terminating),
-    ];
-    let place = (any::<Index>(), any::<Index>(), any::<bool>());
-    (place, health, 1_u32..6).prop_map(|((network, locality, second_cluster), health, weight)| {
-        Drawn {
-            network,
-            locality,
-            second_cluster,
-            health,
-            weight,
-        }
-    })
-}
-
-fn locality_policy() -> impl Strategy<Value = LocalityPolicy> {
-    let of = |change: fn(&mut LocalityPolicy)| {
-        let mut policy = LocalityPolicy::default();
-        change(&mut policy);
-        Just(policy)
-    };
-    prop_oneof![
-        4 => of(|_| ()),
-        1 => of(|policy| policy.disabled = true),
-        1 => of(|policy| policy.traffic_distribution = TrafficDistribution::Any),
-        1 => of(|policy| policy.traffic_distribution = TrafficDistribution::PreferClose),
-        1 => of(|policy| policy.failover = vec![Failover { from: "us".into(), to: "ap".into() }]),
-        1 => of(|policy| {
-            policy.failover_priority = vec!["topology.kubernetes.io/region".into()];
-        }),
-        1 => of(|policy| {
-            policy.failover_priority =
-                vec!["topology.istio.io/network".into(), "topology.kubernetes.io/zone".into()];
-        }),
-        2 => of(|policy| {
-            let to = [("us/a/*", 50), ("us/*", 20), ("*", 30)];
-            policy.distribute = vec![Distribute {
-                from: "*".into(),
-                to: to.map(|(pattern, percent)| (pattern.into(), percent)).into(),
-            }];
-        }),
-    ]
-}
-
-fn case() -> impl Strategy<Value = Case> {
-    let balancer = select(vec![
-        LoadBalancer::LeastRequest,
-        LoadBalancer::Random,
-        LoadBalancer::RoundRobin,
-    ]);
-    let endpoints = || prop::collection::vec(drawn(), 0..14);
-    let serves = prop_oneof![3 => Just(None), 1 => any::<bool>().prop_map(Some)];
-    let gateways =
-        || prop::collection::vec(prop::collection::vec(serves.clone(), 0..4), NETWORKS.len());
-    (
-        select(LOCALITIES.to_vec()),
-        select(vec![vec![], vec!["eu"], vec!["ap", "eu", "us"]]),
-        (locality_policy(), balancer),
-        any::<bool>(),
-        [endpoints(), endpoints()],
-        [gateways(), gateways()],
-    )
-        .prop_map(
-            |(from, regions, (locality, load_balancer), healthy, endpoints, gateways)| Case {
-                from,
-                regions,
-                policy: Policy {
-                    locality,
-                    load_balancer,
-                    ..Policy::default()
-                },
-                healthy,
-                endpoints,
-                gateways,
-            },
-        )
-}
-
-impl Case {
-    /// A gateway stands once in Envoy's and once in ours; where `distribute` tears what is behind it apart, Envoy cannot be told
-    /// so. There each network is in one place.
-    fn locality(&self, drawn: &Drawn, network: usize) -> &'static str {
-        match (network, self.policy.locality.distribute.is_empty()) {
-            (1, false) => "eu/a",
-            (2, false) => "ap/a",
-            _ => {
-                let drawn: &&str = drawn.locality.get(&LOCALITIES);
-                drawn
-            }
-        }
-    }
-
-    fn service(&self, which: usize) -> Service {
-        let endpoints = (1..).zip(&self.endpoints[which]).map(|(n, drawn)| {
-            let network = drawn.network.index(NETWORKS.len());
-            let address = SocketAddr::new(Ipv4Addr::from(0x0a00_0000_u32 + n).into(), 80);
-            let at = Place {
-                cluster: cluster(network, drawn.second_cluster),
-                network: NETWORKS[network],
-                locality: self.locality(drawn, network),
-            };
-            Endpoint {
-                health: if self.healthy {
-                    Health::Healthy
-                } else {
-                    drawn.health
-                },
-                weight: drawn.weight,
-                ..endpoint(address, at)
-            }
-        });
-        Service {
-            policy: Arc::new(self.policy.clone()),
-            ..hello_service(endpoints.collect())
-        }
-    }
-
-    fn snapshot(&self, which: usize) -> Arc<Snapshot> {
-        let networks = self.gateways[which]
-            .iter()
-            .enumerate()
-            .map(|(network, all)| {
-                let gateways = (1..).zip(all).map(|(n, serves)| {
-                    let ip = Ipv4Addr::new(192, 0, u8::try_from(network).expect("a few"), n);
-                    Gateway {
-                        address: SocketAddr::new(ip.into(), 15443),
-                        name: None,
-                        clusters: serves
-                            .map(|second| cluster(network, second).into())
-                            .into_iter()
-                            .collect(),
-                    }
-                });
-                (
-                    NetworkId::from(NETWORKS[network]),
-                    Network {
-                        gateways: gateways.collect(),
-                    },
-                )
-            });
-        Arc::new(Snapshot {
-            version: u64::try_from(which).expect("a few") + 1,
-            networks: Arc::new(networks.collect()),
-            services: Chunked::from_items(vec![Arc::new(self.service(which))]),
-            passthrough: Arc::default(),
-        })
-    }
-
-    fn viewpoint(&self) -> Viewpoint {
-        Viewpoint {
-            cluster: cluster(0, false).into(),
-            network: NETWORKS[0].into(),
-            locality: self.from.into(),
-            regions: self.regions.iter().map(|region| (*region).into()).collect(),
-            ..Viewpoint::default()
-        }
-    }
-}
-
-/// Each network has two clusters.
-fn cluster(network: usize, second: bool) -> &'static str {
-    [
-        ["c1", "c1-second"],
-        ["c2", "c2-second"],
-        ["c3", "c3-second"],
-    ][network][usize::from(second)]
-}
-
 /// The outbound listener, and the views of an Envoy and a gRPC client, all in one place.
 struct Three {
-    clock: Clock,
+    now: Millis,
     control: Control,
     tables: Arc<Tables>,
     settings: Settings,
@@ -275,7 +83,7 @@ impl Three {
         let [envoy, grpc] =
             [Flavour::Envoy, Flavour::Grpc].map(|flavour| View::new(&key(flavour), &settings));
         Self {
-            clock,
+            now: clock.now(),
             control,
             tables,
             settings,
@@ -284,17 +92,45 @@ impl Three {
         }
     }
 
-    fn apply(&mut self, snapshot: &Arc<Snapshot>) {
-        self.control.apply(snapshot, self.clock.now());
-        for view in [&mut self.envoy, &mut self.grpc] {
-            view.update(&self.settings, snapshot, &Dead::default());
+    fn apply(&mut self, snapshot: &Arc<Snapshot>, dead: &BTreeSet<SocketAddr>) {
+        self.control.apply(snapshot, self.now);
+        let asked: Vec<SocketAddr> = {
+            let gateways = self.control.progress().gateways.lock();
+            gateways.keys().copied().collect()
+        };
+        for address in asked {
+            // As many answers as any verdict needs. One gateway after the other: where all die together the listener blames itself.
+            let outcome = match dead.contains(&address) {
+                true => Outcome::Refused,
+                false => Outcome::Alive,
+            };
+            for _ in 0..4 {
+                let key = EndpointKey(address);
+                self.control.on_probe(key, outcome, self.now, self.now);
+            }
+            self.now = self.now.after(LATER);
         }
+        self.control.recompile_stale(self.now);
+        self.now = self.now.after(LATER);
+        let dead = self.dead();
+        for view in [&mut self.envoy, &mut self.grpc] {
+            view.update(&self.settings, snapshot, &dead);
+        }
+    }
+
+    /// As the gateway tells the xDS server.
+    fn dead(&self) -> Dead {
+        let gateways = self.control.progress().gateways.lock();
+        let dead = gateways
+            .iter()
+            .filter(|(_, gateway)| gateway.state == ProbeState::Dead);
+        Arc::new(dead.map(|(address, _)| *address).collect())
     }
 
     fn listener(&self) -> Vec<TierView> {
         let table = self.tables.load();
         let route = table.find(Role::Outbound, 0, NAME).expect("a route");
-        route.balancer().view(self.clock.now()).tiers
+        route.balancer().view(self.now).tiers
     }
 }
 
@@ -469,10 +305,11 @@ proptest! {
     #[test]
     fn clients_are_told_what_the_outbound_listener_does(case in case()) {
         let mut three = Three::new(case.viewpoint());
-        let distributes = !case.policy.locality.distribute.is_empty();
+        let distributes = case.is_distributed();
         for which in 0..2 {
-            three.apply(&case.snapshot(which));
+            three.apply(&case.snapshot(which), &case.dead(which));
             let tiers: Vec<Seen> = three.listener().iter().map(of_listener).collect();
+            let dead = three.dead();
 
             let envoy = told(&three.envoy);
             prop_assert_eq!(envoy.len(), tiers.len(), "{:?}", &envoy);
@@ -486,7 +323,13 @@ proptest! {
                 let out = |address: &SocketAddr, it: &Standing| it.ready == Readiness::Out && !is_gateway(address);
                 let [ours, theirs] = [tier, &told].map(|seen| only(seen, out).into_keys().collect::<Vec<_>>());
                 prop_assert_eq!(ours, theirs, "not ready, only counted");
-                if case.healthy && at == 0 {
+                let picked = only(&told, |_, it| it.ready != Readiness::Out);
+                let lives = |(address, it): (&SocketAddr, &Standing)| it.ready != Readiness::Out && !dead.contains(address);
+                if tiers.iter().flatten().any(lives) {
+                    prop_assert!(picked.keys().all(|address| !dead.contains(address)), "{picked:?} {dead:?}");
+                }
+                let all_are_in = tier.values().all(|it| it.ready == Readiness::Healthy);
+                if case.healthy && at == 0 && all_are_in {
                     // All of it goes there, and to each what the listener would give it.
                     let (ours, theirs) = (shares(tier), shares(&told));
                     prop_assert!(same(&ours, &theirs, 1e-6), "{ours:?} {theirs:?}");
