@@ -3,12 +3,8 @@
 
 use std::net::SocketAddr;
 
-use sidecar::Pki;
-use tests::{Envoy, Istiod, Region, Secrets, build, build_istiod, find_envoy, say, until_async};
-
-use crate::routes::{EXPOSE, pod};
-use crate::traffic::{
-    CLIENT, CLUSTER, SIDECAR, STOCK, Traffic, ask, bootstrap, can_run_with_envoy,
+use tests::{
+    CLIENT, CLUSTER, EXPOSE, Envoy, Istio, Istiod, STOCK, Sidecar, Traffic, say, until_async,
 };
 
 /// The remote gateway's Service where the README wants it: in a namespace of its own.
@@ -62,47 +58,38 @@ async fn until_way(envoy: &Envoy, there: SocketAddr, no_more: SocketAddr) {
 }
 
 async fn story() {
-    let plane = build().expect("it was there before");
-    let istiod = build_istiod().expect("it was there before");
-    let envoy = find_envoy().expect("it was there before");
-    let folder = tempfile::tempdir().expect("a folder");
-    Pki::create(folder.path()).expect("certificates are written");
-    let pki = Pki::read(folder.path()).expect("and read");
-    let mut us = Region::start(&plane, &pki, 2).await;
-    let mut eu = Region::start(&plane, &pki, 3).await;
+    let Istio {
+        binary,
+        certificates,
+        mut us,
+        mut eu,
+        ..
+    } = Istio::start().await;
     for one in [&us, &eu] {
-        Istiod::install(&istiod, &one.plane).await;
-        one.plane.apply(&pod(one.number)).await;
         one.plane.apply(EXPOSE).await;
     }
     eu.plane.delete(THERE).await;
     eu.plane.apply(MOVED).await;
     us.plane.apply(CLIENT).await;
-    us.plane.apply(&eu.remote_secret().await).await;
-    eu.plane.apply(&us.remote_secret().await).await;
-    let us_istiod = Istiod::start(&istiod, &us, STOCK).await;
+    let us_istiod = Istiod::start(&binary, &us, STOCK).await;
     for one in [&mut us, &mut eu] {
         one.start_gateway().await;
         one.until_synced(2).await;
         one.until_ready().await;
     }
-    let secrets = Secrets::start(folder.path(), "127.0.0.1:0".parse().expect("an address")).await;
-    let admin = "127.0.0.1:15000".parse().expect("an address");
-    let text = bootstrap(us_istiod.plaintext(), secrets.address(), admin);
-    let envoy = Envoy::start(&envoy, &text, admin).await;
-    let sidecar: SocketAddr = SIDECAR.parse().expect("an address");
-    until_way(&envoy, eu.inbound(), us.outbound()).await;
+    let sidecar = Sidecar::start(&us_istiod, certificates.path()).await;
+    until_way(&sidecar.envoy, eu.inbound(), us.outbound()).await;
     // Its clusters come before its listener.
-    until_async("the sidecar serves", async || ask(sidecar).await.is_ok()).await;
+    until_async("the sidecar serves", async || sidecar.ask().await.is_ok()).await;
 
     // Istio alone: half of what the sidecar does goes to eu, and with its gateway dead that half fails.
-    let both = Traffic::start(sidecar);
+    let both = Traffic::start(&sidecar);
     both.until_from("eu").await;
     both.until_from("us").await;
     assert_eq!(both.end().await.1, [""; 0]);
     eu.stop_gateway().await;
     until_async("Istio alone loses connections", async || {
-        ask(sidecar).await.is_err()
+        sidecar.ask().await.is_err()
     })
     .await;
     eu.start_gateway().await;
@@ -117,10 +104,10 @@ async fn story() {
     us_istiod.configure("networks", &networks);
     eu.plane.apply(LABEL).await;
     us_istiod.configure("mesh", MESH);
-    until_way(&envoy, us.outbound(), eu.inbound()).await;
+    until_way(&sidecar.envoy, us.outbound(), eu.inbound()).await;
 
     // Local endpoints first, whichever way the sidecar goes.
-    let traffic = Traffic::start(sidecar);
+    let traffic = Traffic::start(&sidecar);
     let before = eu.backend.connections();
     traffic.until_more(40).await;
     assert_eq!(eu.backend.connections(), before, "what is here comes first");
@@ -143,7 +130,7 @@ async fn story() {
         failures,
         [""; 0],
         "of {answered}; Envoy says {}",
-        envoy.log()
+        sidecar.envoy.log()
     );
     say(&format!(
         "== {answered} connections of a stock Envoy under istiod, through the local Causeway, none failed when eu's gateway died"
@@ -152,7 +139,7 @@ async fn story() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sidecars_go_out_through_the_local_gateway_and_survive_the_remote_one() {
-    if can_run_with_envoy(
+    if Istio::can_run_with_envoy(
         "outbound::sidecars_go_out_through_the_local_gateway_and_survive_the_remote_one",
     ) {
         story().await;

@@ -1,16 +1,13 @@
 //! The gateway as istiod's router routes as istiod's own Envoy configuration does, name by name, refusal by refusal, and goes
-//! on when istiod does not.
+//! on when istiod does not. It speaks delta; a second client beside it speaks state of the world, and has to know the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use gateway::App;
 use serde_json::Value;
 use sidecar::{Client, Pki};
-use tests::{
-    CannotBuild, Istiod, Region, build, build_istiod, get, in_namespace, say, until_async,
-};
+use tests::{EXPOSE, Istio, Istiod, Region, get, until_async};
 
-pub(crate) const EXPOSE: &str = include_str!("../fixtures/expose.yaml");
 const HELLO: &str = "outbound_.5000_._.hello.default.svc.cluster.local";
 const V1: &str = "outbound_.5000_.v1_.hello.default.svc.cluster.local";
 const PROXY: &str = "istio-eastwestgateway-0.istio-system";
@@ -108,43 +105,43 @@ struct Story {
     pki: Pki,
     region: Region,
     istiod: Istiod,
+    /// What is known of it in state of the world.
+    sotw: xds::client::Source,
     _other: (Region, Istiod),
 }
 
 impl Story {
     /// Two regions, each with its API server and its istiod, which know each other; nothing is exposed yet.
     async fn start() -> Self {
-        let plane = build().expect("it was there before");
-        let binary = build_istiod().expect("it was there before");
-        let pki = Pki::new();
-        let region = Region::start(&plane, &pki, 2).await;
-        let other = Region::start(&plane, &pki, 3).await;
-        for one in [&region, &other] {
-            Istiod::install(&binary, &one.plane).await;
-            one.plane.apply(&pod(one.number)).await;
-        }
+        let Istio {
+            binary,
+            pki,
+            us: mut region,
+            eu: other,
+            ..
+        } = Istio::start().await;
         other.plane.apply(EXPOSE).await;
-        region.plane.apply(&other.remote_secret().await).await;
-        other.plane.apply(&region.remote_secret().await).await;
         let istiod = Istiod::start(&binary, &region, &[]).await;
         let their_istiod = Istiod::start(&binary, &other, &[]).await;
-        let mut story = Self {
+        let source = istiod.source(&region).await;
+        let sotw = follow_in_state_of_the_world(&region, &source);
+        region.set_source(source);
+        region.start_gateway().await;
+        Self {
             pki,
             region,
             istiod,
+            sotw,
             _other: (other, their_istiod),
-        };
-        let source = story.istiod.source(&story.region).await;
-        story.region.set_source(source);
-        story.region.start_gateway().await;
-        story
+        }
     }
 
     fn app(&self) -> &App {
         self.region.app()
     }
 
-    /// Waits until the gateway routes as istiod's own configuration does, and as `holds` asks.
+    /// Waits until the gateway routes as istiod's own configuration does, and as `holds` asks; and until the snapshot in state of
+    /// the world is the gateway's.
     async fn agree(&self, what: &str, holds: impl Fn(&Names) -> bool) -> Names {
         let found = std::cell::RefCell::new(Names::new());
         until_async(what, async || {
@@ -156,6 +153,15 @@ impl Story {
             let agree = ours == theirs && holds(&ours);
             found.replace(ours);
             agree
+        })
+        .await;
+        until_async(&format!("{what}, in state of the world too"), async || {
+            let ours = get(self.app().addresses().admin, "/snapshot").await.json();
+            let theirs = serde_json::to_value(&**self.sotw.snapshots.borrow());
+            let theirs = theirs.expect("a snapshot");
+            ["services", "passthrough", "networks"]
+                .iter()
+                .all(|part| ours[part] == theirs[part])
         })
         .await;
         found.into_inner()
@@ -170,16 +176,19 @@ impl Story {
     }
 }
 
-/// What a kubelet would say of the Pod of hello.
-pub(crate) fn pod(number: u8) -> String {
-    format!(
-        "apiVersion: v1
-kind: Pod
-metadata: {{name: hello-1, namespace: default, labels: {{app: hello, version: v1, security.istio.io/tlsMode: istio}}}}
-spec: {{nodeName: node-1, serviceAccountName: hello, containers: [{{name: hello, image: hello}}]}}
-status: {{phase: Running, podIP: 10.{number}.0.1, podIPs: [{{ip: 10.{number}.0.1}}]}}
-"
-    )
+/// Another router, as `protocol: sotw` makes it.
+fn follow_in_state_of_the_world(region: &Region, source: &str) -> xds::client::Source {
+    let source = source
+        .replace("{xds: {", "{xds: {protocol: sotw, ")
+        .replace(
+            "podName: istio-eastwestgateway-0",
+            "podName: istio-eastwestgateway-1",
+        );
+    let config = region.configuration(&source);
+    let xds = config.source.xds.as_ref().expect("it follows a server");
+    let settings = config.to_xds(xds);
+    assert_eq!(settings.mode, xds::client::Mode::Sotw);
+    xds::client::start(settings, None)
 }
 
 /// The mesh names that the data path routes, each with what it may dial.
@@ -288,20 +297,9 @@ fn set(of: &[&str]) -> BTreeSet<String> {
     of.iter().map(ToString::to_string).collect()
 }
 
-/// Whether this test can run here: not without Go, nor without a network namespace.
-pub(crate) fn can_run(test: &str) -> bool {
-    for built in [build(), build_istiod()] {
-        if let Err(CannotBuild(why)) = built {
-            say(&format!("== SKIPPED {test}: {why}"));
-            return false;
-        }
-    }
-    in_namespace(test)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_router_of_istiod_routes_as_its_envoy_would_and_outlives_it() {
-    if !can_run("routes::a_router_of_istiod_routes_as_its_envoy_would_and_outlives_it") {
+    if !Istio::can_run("routes::a_router_of_istiod_routes_as_its_envoy_would_and_outlives_it") {
         return;
     }
     let mut story = Story::start().await;
@@ -384,6 +382,11 @@ async fn a_router_of_istiod_routes_as_its_envoy_would_and_outlives_it() {
     assert_eq!(status["refused"], serde_json::json!([]), "{status}");
     let xds = get(story.app().addresses().admin, "/xds").await.json();
     let told = &xds["client"];
+    {
+        let sotw = story.sotw.status.borrow();
+        assert_eq!((sotw.mode, sotw.ready), (xds::client::Mode::Sotw, true));
+        assert_eq!((&sotw.refused[..], sotw.streams), (&[][..], 1), "{sotw:?}");
+    }
     assert_eq!(
         (&told["state"], &told["loaded"]),
         (&"following".into(), &false.into())
@@ -416,6 +419,16 @@ async fn a_router_of_istiod_routes_as_its_envoy_would_and_outlives_it() {
         })
         .await;
     assert!(!names.contains_key(V1) && story.refuses(V1), "{names:?}");
+    // Nobody listens at the second one. istiod does not know; we find out, and no client does.
+    for _ in 0..30 {
+        assert_eq!(client.ask().await.expect("an answer").who, "us");
+    }
+    let ejected = set(&["0 10.2.0.1:9898", "0 10.2.0.2:9898 unready"]);
+    until_async("dials that fail eject it", async || {
+        assert_eq!(client.ask().await.expect("an answer").who, "us");
+        ours(story.app()).get(HELLO) == Some(&ejected)
+    })
+    .await;
     story.region.plane.delete(EXPOSE).await;
     story
         .agree("nothing is exposed any more", Names::is_empty)

@@ -152,6 +152,16 @@ impl Region {
             )
         };
         let source = self.source.clone().unwrap_or_else(found);
+        let config = self.configuration(&source);
+        App::start(config).await.expect("the gateway starts")
+    }
+
+    /// What a gateway of it is told, with this source, written as in `gateway.yaml`.
+    ///
+    /// # Panics
+    /// When the source is no good.
+    #[must_use]
+    pub fn configuration(&self, source: &str) -> config::Gateway {
         let [name, network, region] = NAMES[usize::from(self.number) - 1];
         let text = format!(
             "cluster: {name}
@@ -176,7 +186,7 @@ source: {source}
         let file = folder.path().join("gateway.yaml");
         std::fs::write(&file, text).expect("written");
         let (config, _) = config::load(Some(&file), &[]).expect("a good configuration");
-        App::start(config).await.expect("the gateway starts")
+        config
     }
 
     /// Where other networks enter.
