@@ -1,16 +1,25 @@
-//! Host names of gateways: resolved again and again, the last good answer kept until there is another. It must not decide what
-//! a gateway is for, nor whether it is still there: probes find that out.
+//! Host names of gateways: resolved again and again, the last good answer kept while there is none, and for ten minutes where
+//! there is said to be none. It must not decide what a gateway is for, nor whether it is alive: probes find that out.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::io;
+mod lookup;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use model::{ClusterId, Gateway, Hostname, NetworkId, Part};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
+
+pub(crate) use self::lookup::Answer;
+use self::lookup::look_up;
 
 /// Time between two rounds; load balancers' names have a TTL of 60 s at most places.
 const ROUND: Duration = Duration::from_secs(30);
+
+/// How long addresses are kept that a name is said to have no more (issue 6): a load balancer that is made anew has none for a
+/// while, and one that is gone for good must not be dialled for ever.
+const KEPT: Duration = Duration::from_secs(600);
 
 /// A gateway that is given by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,11 +38,19 @@ pub struct GatewayName {
 /// server that is silent holds up no other change.
 #[derive(Debug, Default)]
 pub(crate) struct Resolver {
-    known: HashMap<Hostname, Vec<IpAddr>>,
-    /// What another life of this gateway knew, which holds for names that have not been answered in this one.
+    /// The names that were asked for.
+    known: HashMap<Hostname, Known>,
+    /// What another life of this gateway knew, of names that have not been asked for in this one.
     before: BTreeMap<Hostname, Vec<IpAddr>>,
     asking: HashMap<Hostname, AbortHandle>,
-    answers: JoinSet<(Hostname, io::Result<Vec<IpAddr>>)>,
+    answers: JoinSet<(Hostname, Answer)>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    ips: Vec<IpAddr>,
+    /// Since when every answer has been that there are none.
+    empty_since: Option<Instant>,
 }
 
 impl Resolver {
@@ -50,38 +67,58 @@ impl Resolver {
         ROUND.mul_f64(0.9 + 0.2 * fastrand::f64())
     }
 
-    /// Asks for every name, all at once; those that are being asked for are not asked for twice. Needs a tokio runtime.
+    /// Asks for every name, all at once, and forgets all others; those that are being asked for are not asked for twice. Needs a
+    /// tokio runtime.
     pub(crate) fn ask_all<'a>(&mut self, names: impl IntoIterator<Item = &'a Hostname>) {
         let wanted: HashSet<&Hostname> = names.into_iter().collect();
         self.known.retain(|name, _| wanted.contains(name));
         self.asking.retain(|_, question| !question.is_finished());
         for name in wanted {
-            if !self.asking.contains_key(name) {
-                let question = self.answers.spawn(look_up(name.clone()));
-                self.asking.insert(name.clone(), question);
+            self.ask(name);
+        }
+    }
+
+    /// Asks for the names that were never asked for. Those that failed wait for the next round, as the others do: whoever asks
+    /// at every change asks a name server for the same wrong name ten times a second.
+    pub(crate) fn ask_new<'a>(&mut self, names: impl IntoIterator<Item = &'a Hostname>) {
+        for name in names {
+            if !self.known.contains_key(name) {
+                self.ask(name);
             }
         }
     }
 
-    /// Asks for the names that have no answer yet.
-    pub(crate) fn ask_new<'a>(&mut self, names: impl IntoIterator<Item = &'a Hostname> + Clone) {
-        let mut all = names.clone().into_iter();
-        if all.any(|name| !self.known.contains_key(name)) {
-            self.ask_all(names);
+    fn ask(&mut self, name: &Hostname) {
+        self.remember(name);
+        if !self.asking.contains_key(name) {
+            let question = self.answers.spawn(look_up(name.clone()));
+            self.asking.insert(name.clone(), question);
         }
+    }
+
+    fn remember(&mut self, name: &Hostname) -> &mut Known {
+        let before = &mut self.before;
+        self.known
+            .entry(name.clone())
+            .or_insert_with_key(|name| Known {
+                ips: before.remove(name).unwrap_or_default(),
+                empty_since: None,
+            })
     }
 
     /// The last good answer for a name; empty if there is none.
     pub(crate) fn addresses(&self, name: &Hostname) -> &[IpAddr] {
-        let known = self.known.get(name).or_else(|| self.before.get(name));
-        known.map_or(&[], Vec::as_slice)
+        match self.known.get(name) {
+            Some(known) => &known.ips,
+            None => self.before.get(name).map_or(&[], Vec::as_slice),
+        }
     }
 
     /// Waits for one answer; `false`: none is awaited. May be dropped half-way.
     pub(crate) async fn answer(&mut self) -> bool {
         match self.answers.join_next().await {
             Some(Ok((name, answer))) => {
-                self.learn(name, answer);
+                self.learn(&name, answer);
                 true
             }
             Some(Err(_)) => true,
@@ -89,14 +126,33 @@ impl Resolver {
         }
     }
 
-    /// A failed or empty answer changes nothing.
-    fn learn(&mut self, name: Hostname, answer: io::Result<Vec<IpAddr>>) {
+    /// A failure changes nothing. An empty answer takes the last good one away once all have been empty for ten minutes, failures
+    /// between them aside.
+    pub(crate) fn learn(&mut self, name: &Hostname, answer: Answer) {
+        let known = self.remember(name);
         match answer {
-            Ok(ips) if ips.is_empty() => tracing::warn!(%name, "a gateway's name has no address"),
-            Ok(ips) => {
-                self.known.insert(name, ips);
+            Answer::Addresses(ips) => {
+                *known = Known {
+                    ips,
+                    empty_since: None,
+                }
             }
-            Err(fault) => tracing::warn!(%name, %fault, "a gateway's name could not be resolved"),
+            Answer::Empty(said) => {
+                let since = *known.empty_since.get_or_insert_with(Instant::now);
+                let left = KEPT.saturating_sub(since.elapsed());
+                if known.ips.is_empty() {
+                    tracing::warn!(%name, said, "a gateway's name has no address");
+                } else if left.is_zero() {
+                    tracing::warn!(%name, said, "a gateway's name has had no address for ten minutes; those it had are not used any more");
+                    known.ips.clear();
+                } else {
+                    let seconds = left.as_secs();
+                    tracing::warn!(%name, said, seconds, "a gateway's name has no address any more; those it had are used so many seconds longer");
+                }
+            }
+            Answer::Fault(fault) => {
+                tracing::warn!(%name, %fault, "a gateway's name could not be resolved; what was known of it stays");
+            }
         }
     }
 
@@ -132,94 +188,5 @@ impl Resolver {
     }
 }
 
-/// All addresses of a name, of both families, sorted. By the C library, on a thread of its own: since glibc 2.34 the hosts file
-/// and DNS are inside it even where it is linked statically, which `make image-check` shows in an empty root.
-async fn look_up(name: Hostname) -> (Hostname, io::Result<Vec<IpAddr>>) {
-    // Absolute, so that a search list cannot turn it into another name. A single label is one of the hosts file's.
-    let dot = if name.as_str().contains('.') { "." } else { "" };
-    let found = tokio::net::lookup_host(format!("{name}{dot}:0")).await;
-    let ips = found.map(|addresses| {
-        let ips: BTreeSet<IpAddr> = addresses.map(|address| address.ip()).collect();
-        ips.into_iter().collect()
-    });
-    (name, ips)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn gateway(name: &str) -> GatewayName {
-        GatewayName {
-            network: "n3".into(),
-            name: Hostname::parse(name).expect("a host name"),
-            port: 15443,
-            clusters: Vec::new(),
-        }
-    }
-
-    fn hosts(names: &[GatewayName]) -> Vec<&Hostname> {
-        names.iter().map(|gateway| &gateway.name).collect()
-    }
-
-    fn gateways(resolver: &Resolver, names: &[GatewayName]) -> Vec<String> {
-        let mut part = Part::default();
-        resolver.add_to(&mut part, names);
-        let networks = part.networks.values();
-        networks
-            .flat_map(|network| &network.gateways)
-            .map(|gateway| gateway.address.to_string())
-            .collect()
-    }
-
-    fn learn(resolver: &mut Resolver, name: &GatewayName, ips: &[&str]) {
-        let ips = ips
-            .iter()
-            .map(|ip| ip.parse().expect("an address"))
-            .collect();
-        resolver.learn(name.name.clone(), Ok(ips));
-    }
-
-    #[tokio::test]
-    async fn the_last_good_answer_is_kept_until_there_is_another() {
-        let names = [gateway("gw.example")];
-        let mut resolver = Resolver::default();
-        learn(&mut resolver, &names[0], &["203.0.113.7", "2001:db8::7"]);
-        let both = ["203.0.113.7:15443", "[2001:db8::7]:15443"];
-        assert_eq!(gateways(&resolver, &names), both);
-        resolver.learn(names[0].name.clone(), Err(io::ErrorKind::TimedOut.into()));
-        learn(&mut resolver, &names[0], &[]);
-        resolver.ask_all(hosts(&names));
-        assert_eq!(gateways(&resolver, &names), both);
-        learn(&mut resolver, &names[0], &["203.0.113.8"]);
-        assert_eq!(gateways(&resolver, &names), ["203.0.113.8:15443"]);
-        resolver.ask_all([]);
-        assert!(gateways(&resolver, &names).is_empty(), "no longer wanted");
-    }
-
-    #[tokio::test]
-    async fn answers_of_another_life_hold_until_there_are_new_ones() {
-        let names = [gateway("gw.example")];
-        let ip = "203.0.113.7".parse().expect("an address");
-        let mut resolver = Resolver::with([(names[0].name.clone(), vec![ip])].into());
-        assert_eq!(gateways(&resolver, &names), ["203.0.113.7:15443"]);
-        resolver.ask_new(hosts(&names));
-        assert_eq!(resolver.answers.len(), 1, "they are asked for at once");
-        resolver.learn(names[0].name.clone(), Err(io::ErrorKind::TimedOut.into()));
-        assert_eq!(gateways(&resolver, &names), ["203.0.113.7:15443"]);
-        learn(&mut resolver, &names[0], &["203.0.113.8"]);
-        assert_eq!(gateways(&resolver, &names), ["203.0.113.8:15443"]);
-    }
-
-    #[tokio::test]
-    async fn a_name_is_not_asked_for_twice_at_a_time() {
-        let names = [gateway("localhost"), gateway("localhost")];
-        let mut resolver = Resolver::default();
-        resolver.ask_new(hosts(&names));
-        resolver.ask_all(hosts(&names));
-        assert_eq!(resolver.answers.len(), 1);
-        assert!(resolver.answer().await);
-        assert!(!resolver.answer().await);
-        assert!(!gateways(&resolver, &names).is_empty());
-    }
-}
+mod tests;

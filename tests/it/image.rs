@@ -166,7 +166,7 @@ async fn in_an_empty_root_it_resolves_names_and_serves() {
     .await;
     let answer = Client::new(&pki, here(15444)).ask().await;
     assert_eq!(answer.expect("an answer").who, "eu");
-    for name in name_server.asked() {
+    for (name, _) in name_server.asked() {
         assert_eq!(
             name, "gateway.eu.example",
             "an absolute name is not searched for"

@@ -17,6 +17,7 @@ mod kubernetes_killed;
 mod kubernetes_spill;
 mod layering;
 mod metrics;
+mod names;
 mod networks;
 mod page;
 mod readme;

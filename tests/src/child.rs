@@ -1,15 +1,16 @@
 //! The binary as a child, and a crowd of clients as another: what needs more descriptors than one process has, or fewer.
 
+use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{gateway_yaml, get, metric, until_async};
+use crate::{gateway_yaml, get, metric, until, until_async};
 
 /// A running `causeway run`, ended when this is dropped.
 pub struct Child {
@@ -28,7 +29,28 @@ impl Child {
     /// # Panics
     /// When it does not come so far; with what it said.
     pub async fn start(binary: &str, more: &str, mesh: &str, descriptors: Option<u64>) -> Self {
-        let (process, folder) = spawn(binary, more, mesh, descriptors);
+        Self::listening(spawn(binary, more, mesh, &limit(descriptors), &["sh"])).await
+    }
+
+    /// The same in a mount namespace of its own, where the C library is told by this text where names are looked up (and to ask
+    /// the hosts file and DNS alone). Only for tests that run [`in_namespace`](crate::in_namespace).
+    ///
+    /// # Panics
+    /// When it does not come so far; with what it said.
+    pub async fn start_resolving(binary: &str, mesh: &str, resolv_conf: &str) -> Self {
+        // Where there is no such file, the C library does that anyway (nsswitch.conf(5)).
+        let script = format!(
+            "set -e\nfolder=$(dirname \"$1\")\n\
+             printf '%s' '{resolv_conf}' > \"$folder/resolv.conf\"\n\
+             mount --bind \"$folder/resolv.conf\" /etc/resolv.conf\n\
+             echo 'hosts: files dns' > \"$folder/nsswitch.conf\"\n\
+             [ ! -e /etc/nsswitch.conf ] || mount --bind \"$folder/nsswitch.conf\" /etc/nsswitch.conf\n"
+        );
+        let shell = ["unshare", "--mount", "sh"];
+        Self::listening(spawn(binary, "", mesh, &script, &shell)).await
+    }
+
+    async fn listening((process, folder): (std::process::Child, TempDir)) -> Self {
         let unknown = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
         let mut child = Self {
             process,
@@ -72,7 +94,7 @@ impl Child {
         mesh: &str,
         descriptors: Option<u64>,
     ) -> (ExitStatus, String) {
-        let (mut process, folder) = spawn(binary, more, mesh, descriptors);
+        let (mut process, folder) = spawn(binary, more, mesh, &limit(descriptors), &["sh"]);
         let waiting = tokio::task::spawn_blocking(move || {
             let started = std::time::Instant::now();
             loop {
@@ -91,6 +113,29 @@ impl Child {
         let said = std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
         let status = status.unwrap_or_else(|| panic!("it did not end: {said}"));
         (status, said)
+    }
+
+    /// Sends it this signal.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.process);
+        kill_process(pid, signal).expect("it runs");
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Panics
+    /// When it does not within a minute.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let process = RefCell::new(&mut self.process);
+        until("it ends", || {
+            let ended = process.borrow_mut().try_wait();
+            ended.expect("a child").is_some()
+        })
+        .await;
+        self.process.wait().expect("it has ended")
     }
 
     /// Where its inbound listener is.
@@ -122,6 +167,21 @@ impl Child {
         text.lines()
             .filter_map(|line| serde_json::from_str(line).ok())
             .collect()
+    }
+
+    /// Whether there is an access log.
+    #[must_use]
+    pub fn has_access_log(&self) -> bool {
+        self.folder.path().join("access.log").exists()
+    }
+
+    /// Moves the access log away, as who rotates logs does.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn move_access_log_away(&self) {
+        let at = |name: &str| self.folder.path().join(name);
+        std::fs::rename(at("access.log"), at("access.log.1")).expect("moved");
     }
 
     /// Everything it has logged.
@@ -247,11 +307,18 @@ pub fn raise_descriptors() -> u64 {
     }
 }
 
+/// What has a shell lower its limit of open files: a process cannot lower another's before its first instruction.
+fn limit(descriptors: Option<u64>) -> String {
+    descriptors.map_or_else(String::new, |limit| format!("ulimit -n {limit} && "))
+}
+
+/// Has a shell do what `first` says, and become the gateway.
 fn spawn(
     binary: &str,
     more: &str,
     mesh: &str,
-    descriptors: Option<u64>,
+    first: &str,
+    shell: &[&str],
 ) -> (std::process::Child, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name);
@@ -260,10 +327,9 @@ fn spawn(
     std::fs::write(at("gateway.yaml"), config).expect("written");
     std::fs::write(at("mesh.yaml"), mesh).expect("written");
     let log = std::fs::File::create(at("log")).expect("a log");
-    // A process cannot lower another's limit before its first instruction; a shell can.
-    let limit = descriptors.map_or_else(String::new, |limit| format!("ulimit -n {limit} && "));
-    let process = Command::new("sh")
-        .args(["-c", &format!("{limit}exec \"$0\" run --config \"$1\"")])
+    let process = Command::new(shell[0])
+        .args(&shell[1..])
+        .args(["-c", &format!("{first}exec \"$0\" run --config \"$1\"")])
         .args([Path::new(binary), &at("gateway.yaml")])
         .stdin(Stdio::null())
         .stderr(log)

@@ -8,21 +8,30 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
-/// Types of records (RFC 1035, 3.2.2; RFC 3596, 2.1).
-const A: u16 = 1;
-const AAAA: u16 = 28;
+/// The type of record of IPv4 addresses (RFC 1035, 3.2.2).
+pub const A: u16 = 1;
+
+/// And of IPv6 addresses (RFC 3596, 2.1).
+pub const AAAA: u16 = 28;
 
 /// The header before the question (RFC 1035, 4.1.1).
 const HEADER: usize = 12;
 
+/// The name that no name server knows anything of: it is answered with SERVFAIL (RFC 1035, 4.1.1).
+pub const TROUBLED: &str = "troubled.example";
+
+/// A question: the name, in lower case and without its last dot, and the type of record.
+pub type Question = (String, u16);
+
 /// A running name server, ended when this is dropped.
 pub struct NameServer {
-    asked: Arc<Mutex<Vec<String>>>,
+    asked: Arc<Mutex<Vec<Question>>>,
     task: JoinHandle<()>,
 }
 
 impl NameServer {
-    /// Starts one that knows these names, by UDP.
+    /// Starts one that knows these names, by UDP: some may have no address. Names that are not among them do not exist, but for
+    /// [`TROUBLED`].
     ///
     /// # Errors
     /// When the address cannot be bound.
@@ -37,10 +46,10 @@ impl NameServer {
         let task = tokio::spawn(async move {
             let mut query = [0; 1_500];
             while let Ok((length, from)) = socket.recv_from(&mut query).await {
-                let Some((answer, name)) = answer(&query[..length], &known) else {
+                let Some((answer, question)) = answer(&query[..length], &known) else {
                     continue;
                 };
-                lock(&seen).push(name);
+                lock(&seen).push(question);
                 // Who asked may be gone.
                 let _ = socket.send_to(&answer, from).await;
             }
@@ -48,9 +57,9 @@ impl NameServer {
         Ok(Self { asked, task })
     }
 
-    /// The names it was asked for, one after the other.
+    /// What it was asked, one after the other.
     #[must_use]
-    pub fn asked(&self) -> Vec<String> {
+    pub fn asked(&self) -> Vec<Question> {
         lock(&self.asked).clone()
     }
 }
@@ -61,12 +70,12 @@ impl Drop for NameServer {
     }
 }
 
-fn lock(names: &Mutex<Vec<String>>) -> std::sync::MutexGuard<'_, Vec<String>> {
-    names.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(asked: &Mutex<Vec<Question>>) -> std::sync::MutexGuard<'_, Vec<Question>> {
+    asked.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The answer to a query with one question, and the name in it. A name that is not known does not exist.
-fn answer(query: &[u8], known: &BTreeMap<String, Vec<IpAddr>>) -> Option<(Vec<u8>, String)> {
+/// The answer to a query with one question, and that question.
+fn answer(query: &[u8], known: &BTreeMap<String, Vec<IpAddr>>) -> Option<(Vec<u8>, Question)> {
     let mut at = HEADER;
     let mut labels = Vec::new();
     loop {
@@ -92,8 +101,14 @@ fn answer(query: &[u8], known: &BTreeMap<String, Vec<IpAddr>>) -> Option<(Vec<u8
         })
         .collect();
     let mut answer = query.get(..2)?.to_vec();
-    // A response, recursion wanted and available; 3: no such name (RFC 1035, 4.1.1).
-    answer.extend([0x81, if found.is_some() { 0x80 } else { 0x83 }, 0, 1, 0]);
+    // No fault, the server's failure, no such name (RFC 1035, 4.1.1).
+    let code = match found {
+        Some(_) => 0,
+        None if name == TROUBLED => 2,
+        None => 3,
+    };
+    // A response, recursion wanted and available.
+    answer.extend([0x81, 0x80 | code, 0, 1, 0]);
     answer.push(u8::try_from(records.len()).ok()?);
     answer.extend([0; 4]);
     answer.extend(question);
@@ -105,5 +120,5 @@ fn answer(query: &[u8], known: &BTreeMap<String, Vec<IpAddr>>) -> Option<(Vec<u8
         answer.push(u8::try_from(record.len()).ok()?);
         answer.extend(record);
     }
-    Some((answer, name))
+    Some((answer, (name, kind)))
 }

@@ -1,5 +1,6 @@
 //! A real Prometheus that scrapes gateways every 200 ms, and its tools. It must not judge what it finds.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
@@ -111,4 +112,28 @@ pub fn tool(name: &str) -> Option<Command> {
         "== SKIPPED what needs {name}: it is not installed; `make tools` does so where it may"
     ));
     None
+}
+
+/// Has promtool look for what is wrong with a scrape. Says loudly when it is not installed, and looks at nothing.
+///
+/// # Panics
+/// When it finds something; with what it says.
+pub fn check_metrics(scrape: &str) {
+    let Some(mut promtool) = tool("promtool") else {
+        return;
+    };
+    let mut child = promtool
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(scrape.as_bytes()).expect("written");
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(output.status.success() && said.trim().is_empty(), "{said}");
 }

@@ -13,8 +13,8 @@ use tokio::time::timeout;
 use super::client::{self, ClientError, Home};
 use super::cluster::Connect;
 use super::disk::{Disk, KeptMyself};
-use super::hub::Hub;
 use super::hub::start::FromDisk;
+use super::hub::{Hub, Published};
 use super::settings::Settings;
 use super::status::Status;
 use super::whoami::{WhoAmI, WhoAmIError};
@@ -67,10 +67,7 @@ pub async fn start_with(
     settings: Settings,
     connect: Connect,
 ) -> Result<Source, StartError> {
-    let (from_disk, myself) = load(&settings).await;
-    let mut doubts = JoinSet::new();
-    let me = myself::find(&home, &settings, &from_disk.disk, myself, &mut doubts).await?;
-    let (hub, published) = Hub::new(home, me.clone(), settings, connect, from_disk, doubts);
+    let (hub, published, me) = prepare(home, settings, connect).await?;
     Ok(Source {
         snapshots: published.snapshots,
         status: published.status,
@@ -78,6 +75,19 @@ pub async fn start_with(
         save: published.save,
         task: tokio::spawn(hub.run()),
     })
+}
+
+/// A hub that begins with what is on disk, and does not run yet.
+pub(super) async fn prepare(
+    home: Home,
+    settings: Settings,
+    connect: Connect,
+) -> Result<(Hub, Published, WhoAmI), StartError> {
+    let (from_disk, myself) = load(&settings).await;
+    let mut doubts = JoinSet::new();
+    let me = myself::find(&home, &settings, &from_disk.disk, myself, &mut doubts).await?;
+    let (hub, published) = Hub::new(home, me.clone(), settings, connect, from_disk, doubts);
+    Ok((hub, published, me))
 }
 
 /// What is on disk, if anything is to be.

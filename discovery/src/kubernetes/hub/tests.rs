@@ -39,6 +39,19 @@ impl Rig {
 
     /// The same with servers that are there already, and a folder to keep what is known in.
     async fn start_from(own: Fake, servers: Servers, disk: Option<PathBuf>) -> Self {
+        let (home, settings, connect) = Self::parts(&own, &servers, disk);
+        let source = start_with(home, settings, connect)
+            .await
+            .expect("it starts");
+        Self {
+            own,
+            servers,
+            source,
+        }
+    }
+
+    /// What a source is started with.
+    fn parts(own: &Fake, servers: &Servers, disk: Option<PathBuf>) -> (Home, Settings, Connect) {
         let known = servers.clone();
         let connect: Connect = Arc::new(move |access| {
             let known = known.lock().expect("not poisoned");
@@ -68,14 +81,7 @@ impl Rig {
             authority: None,
             credential: Credential::default(),
         };
-        let source = start_with(home, settings, connect)
-            .await
-            .expect("it starts");
-        Self {
-            own,
-            servers,
-            source,
-        }
+        (home, settings, connect)
     }
 
     fn server(&self, name: &str, fake: &Fake) {

@@ -3,10 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
-use crate::kubernetes::disk::Disk;
+use crate::kubernetes::disk::{Disk, KeptNames};
 use crate::kubernetes::settings::Ceilings;
+use crate::kubernetes::source::prepare;
 use crate::kubernetes::status::DiskStatus;
 use crate::kubernetes::testing::Asked;
+use crate::resolve::Answer;
 
 const BOTH: [&str; 2] = ["10.1.0.1", "10.3.0.1"];
 
@@ -37,16 +39,29 @@ impl Before {
 
     /// Another gateway.
     async fn start(&self) -> Rig {
+        Rig::start_from(self.own.clone(), self.servers(), Some(self.folder())).await
+    }
+
+    fn servers(&self) -> Servers {
         let known = BTreeMap::from([("https://eu".into(), self.eu.clone())]);
-        let servers = Arc::new(Mutex::new(known));
-        let disk = Some(self.place.path().join("below"));
-        Rig::start_from(self.own.clone(), servers, disk).await
+        Arc::new(Mutex::new(known))
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.place.path().join("below")
     }
 
     fn set_down(&self, down: bool) {
         self.own.set_down(down);
         self.eu.set_down(down);
     }
+}
+
+/// The Service of eu's gateway, whose load balancer has a name.
+fn named(name: &str) -> Value {
+    let mut service = gateway_of("network3", "");
+    service["status"]["loadBalancer"]["ingress"] = json!([{"hostname": name}]);
+    service
 }
 
 /// Follows every snapshot from the first that is not empty, and says at the end whether one of these was ever missing.
@@ -123,11 +138,6 @@ async fn no_credential_is_on_disk() {
 #[tokio::test(start_paused = true)]
 async fn a_gateway_that_has_a_name_is_where_it_was_while_no_name_server_answers() {
     let before = Before::new().await;
-    let named = |name: &str| {
-        let mut service = gateway_of("network3", "");
-        service["status"]["loadBalancer"]["ingress"] = json!([{"hostname": name}]);
-        service
-    };
     // From the hosts file: each answer goes to disk.
     before.eu.put(SERVICES, named("localhost"));
     let mut rig = before.start().await;
@@ -163,6 +173,46 @@ async fn a_gateway_that_has_a_name_is_where_it_was_while_no_name_server_answers(
         Some(&vec![address]),
         "for the next one too"
     );
+}
+
+/// A name server that says that there is no address is heeded after ten minutes: in the snapshot, and for the next start.
+#[tokio::test(start_paused = true)]
+async fn a_name_that_has_no_address_any_more_is_gone_from_the_disk_too() {
+    let before = Before::new().await;
+    // Whether it can be asked for makes no difference: it never has an address (RFC 6761 section 6.4).
+    before.eu.put(SERVICES, named("gateway.invalid"));
+    let mut rig = before.start().await;
+    rig.state("eu", State::Synced).await;
+    rig.source.save().await;
+    drop(rig);
+    let disk = Disk::new(before.folder());
+    let name = Hostname::parse("gateway.invalid").expect("a name");
+    let known = KeptNames::from([(name.clone(), vec![IpAddr::from([203, 0, 113, 9])])]);
+    disk.save_names(&known).expect("written");
+    before.set_down(true);
+
+    let (home, settings, connect) =
+        Rig::parts(&before.own, &before.servers(), Some(before.folder()));
+    let (mut hub, published, _) = prepare(home, settings, connect).await.expect("it starts");
+    let gateways = |hub: &mut Hub| {
+        hub.take_answers();
+        hub.publish();
+        let snapshot = published.snapshots.borrow().clone();
+        let network = snapshot.networks.get(&NetworkId::from("network3"));
+        network.map_or(0, |network| network.gateways.len())
+    };
+    for (after, left) in [(0, 1), (599, 1), (1, 0)] {
+        tokio::time::advance(Duration::from_secs(after)).await;
+        hub.resolver
+            .learn(&name, Answer::Empty("there is none".into()));
+        assert_eq!(gateways(&mut hub), left, "{after} s later");
+    }
+    let running = tokio::spawn(hub.run());
+    let (waiter, saved) = oneshot::channel();
+    published.save.send(waiter).await.expect("it runs");
+    saved.await.expect_err("the answer is that all is written");
+    assert_eq!(disk.load(Ceilings::default()).names, KeptNames::new());
+    running.abort();
 }
 
 #[tokio::test(start_paused = true)]
