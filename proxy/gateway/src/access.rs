@@ -4,13 +4,14 @@
 mod failures;
 mod record;
 mod text;
-mod writer;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use anyhow::Context;
 use parking_lot::Mutex;
 use proxy::access::Report;
 use tokio::sync::{mpsc, oneshot};
@@ -18,8 +19,8 @@ use tokio::task::JoinHandle;
 
 pub(crate) use self::failures::{Failures, KEPT};
 pub(crate) use self::record::{Record, time};
-use self::writer::Writer;
 use crate::config::{AccessLog, AccessLogFormat};
+use crate::lines::{self, To, Writer};
 
 /// How long the last lines may take to be written when the gateway stops.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -28,20 +29,9 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 pub(crate) struct Log {
     /// The latest failures.
     pub(crate) failures: Arc<Failures>,
-    counts: Arc<Counts>,
-    writer: Arc<Writer>,
+    omitted: Arc<AtomicU64>,
+    writer: Writer,
     recording: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
-}
-
-/// What became of lines.
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    /// Written.
-    pub(crate) written: AtomicU64,
-    /// Lost, because whoever takes them was too slow or failed.
-    pub(crate) lost: AtomicU64,
-    /// Failures that were not reported, because there were too many of their reason.
-    pub(crate) omitted: AtomicU64,
 }
 
 impl Log {
@@ -53,28 +43,42 @@ impl Log {
         config: &AccessLog,
         reports: Option<mpsc::Receiver<Report>>,
     ) -> anyhow::Result<Self> {
-        let counts = Arc::new(Counts::default());
+        let omitted = Arc::new(AtomicU64::new(0));
         let failures = Arc::new(Failures::default());
-        let writer = Arc::new(Writer::start(&config.path, counts.clone())?);
+        let to = match config.path == Path::new("-") {
+            true => To::Output,
+            false => To::File(config.path.clone()),
+        };
+        let writer = Writer::start("access-log", to).with_context(|| {
+            format!(
+                "accessLog.path: {} cannot be opened for appending",
+                config.path.display()
+            )
+        })?;
         let recorder = Recorder {
             format: config.format,
             failures: failures.clone(),
-            counts: counts.clone(),
+            omitted: omitted.clone(),
             writer: writer.clone(),
         };
         let (stop, stopped) = oneshot::channel();
         let recording = reports.map(|reports| tokio::spawn(recorder.run(reports, stopped)));
         Ok(Self {
             failures,
-            counts,
+            omitted,
             writer,
             recording: Mutex::new(recording.map(|task| (stop, task))),
         })
     }
 
     /// What became of lines so far.
-    pub(crate) fn counts(&self) -> &Counts {
-        &self.counts
+    pub(crate) fn counts(&self) -> &lines::Counts {
+        self.writer.counts()
+    }
+
+    /// Failures that were not reported, because there were too many of their reason.
+    pub(crate) fn omitted(&self) -> u64 {
+        self.omitted.load(Relaxed)
     }
 
     /// Opens the file again, for whoever has moved it away.
@@ -99,8 +103,8 @@ impl Log {
 struct Recorder {
     format: AccessLogFormat,
     failures: Arc<Failures>,
-    counts: Arc<Counts>,
-    writer: Arc<Writer>,
+    omitted: Arc<AtomicU64>,
+    writer: Writer,
 }
 
 impl Recorder {
@@ -119,7 +123,7 @@ impl Recorder {
             let Some(report) = report else {
                 return;
             };
-            self.counts.omitted.fetch_add(report.omitted, Relaxed);
+            self.omitted.fetch_add(report.omitted, Relaxed);
             let line = match self.format {
                 AccessLogFormat::Json => Record::of(&report).line(),
                 AccessLogFormat::Text => text::line(&report),
@@ -129,5 +133,58 @@ impl Recorder {
             }
             self.writer.write(line);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use proxy::access::{Attempt, Outcome};
+    use proxy::close::{Blame, Close, Reason, Stage};
+    use proxy::config::Role;
+
+    use super::*;
+
+    /// A connection whose only endpoint refused.
+    pub(super) fn report() -> Report {
+        Report {
+            began: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_235_806_123),
+            duration: Duration::from_millis(42),
+            listener: "0.0.0.0:15443".parse().expect("an address"),
+            role: Role::Inbound,
+            client: "10.1.0.7:40000".parse().expect("an address"),
+            peer: None,
+            name: Some("outbound_.5000_._.hello.default.svc.cluster.local".into()),
+            alpn: ["istio"].into_iter().collect(),
+            route: None,
+            attempts: vec![Attempt {
+                address: "10.0.1.5:9898".parse().expect("an address"),
+                origin: Arc::default(),
+                tier: 0,
+                gateway: false,
+                outcome: Outcome::Refused,
+                took: Duration::from_millis(1),
+            }],
+            sent: 0,
+            received: 0,
+            first_byte: None,
+            close: Close::new(Stage::Dial, Reason::DialRefused, Blame::Upstream),
+            omitted: 0,
+        }
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_opened_is_named() {
+        let config = AccessLog {
+            path: "/nowhere/at/all".into(),
+            ..AccessLog::default()
+        };
+        let fault = Log::start(&config, None).err().expect("no such folder");
+        let fault = format!("{fault:#}");
+        assert!(
+            fault.contains("/nowhere/at/all") && fault.contains("No such file"),
+            "{fault}"
+        );
     }
 }

@@ -30,9 +30,12 @@ pub const COMMIT: &str = match option_env!("CAUSEWAY_COMMIT") {
     None => "unknown",
 };
 
+/// How long a stop may take that must not wait for anybody: a slow disk, say.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
 /// A cross-cluster gateway for meshes: mutual TLS in, routed by server name to the closest healthy endpoint, never decrypted.
 #[derive(Parser)]
-#[command(name = "causeway", version, about)]
+#[command(name = "causeway", version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -116,7 +119,7 @@ fn run(file: Option<PathBuf>, set: &[String]) -> anyhow::Result<ExitCode> {
         overrides.push(Override::argument(argument)?);
     }
     let (config, unknown) = config::load(file.as_deref(), &overrides)?;
-    logging::start(&config.log);
+    logging::start(&config.log).context("no thread for the log")?;
     for variable in unknown {
         tracing::warn!(
             variable,
@@ -132,10 +135,19 @@ fn run(file: Option<PathBuf>, set: &[String]) -> anyhow::Result<ExitCode> {
         .worker_threads(1)
         .enable_all()
         .build()?;
-    runtime.block_on(async {
+    let ran = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut hang_up = signal(SignalKind::hangup())?;
-        let app = App::start(config).await?;
+        // A cluster that does not answer is waited for, and whoever waits can be stopped.
+        let app = tokio::select! {
+            app = App::start(config) => Some(app?),
+            _ = terminate.recv() => None,
+            _ = tokio::signal::ctrl_c() => None,
+        };
+        let Some(app) = app else {
+            tracing::info!("told to stop before the start was over");
+            return anyhow::Ok(());
+        };
         loop {
             tokio::select! {
                 _ = hang_up.recv() => app.reopen_access_log(),
@@ -143,15 +155,22 @@ fn run(file: Option<PathBuf>, set: &[String]) -> anyhow::Result<ExitCode> {
                 _ = tokio::signal::ctrl_c() => break,
             }
         }
-        tokio::select! {
-            () = app.drain() => {}
-            _ = terminate.recv() => tracing::warn!("a second signal: stopping now"),
-            _ = tokio::signal::ctrl_c() => tracing::warn!("a second signal: stopping now"),
+        let patience = tokio::select! {
+            () = app.drain() => Duration::MAX,
+            _ = terminate.recv() => AT_ONCE,
+            _ = tokio::signal::ctrl_c() => AT_ONCE,
+        };
+        if patience == AT_ONCE {
+            tracing::warn!("a second signal: stopping now");
         }
-        app.stop().await;
+        // What is not on disk by then is read anew.
+        let _ = tokio::time::timeout(patience, app.stop()).await;
         anyhow::Ok(())
-    })?;
+    });
+    // Before the error that ends it, if one does.
+    runtime.block_on(logging::finish());
     runtime.shutdown_background();
+    ran?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -11,6 +11,7 @@ pub mod config;
 pub mod demo;
 mod drain;
 mod http;
+mod lines;
 mod logging;
 mod metrics;
 mod process;

@@ -36,3 +36,31 @@ impl Failures {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::report;
+    use super::*;
+
+    #[test]
+    fn the_last_thousand_are_kept_the_latest_first() {
+        let failures = Failures::default();
+        for number in 0..KEPT as u64 + 5 {
+            let mut record = Record::of(&report());
+            record.sent = number;
+            if number % 2 == 1 {
+                record.reason = "dial_timeout";
+            }
+            failures.add(record);
+        }
+        let sent = |reason, limit| -> Vec<u64> {
+            let latest = failures.latest(reason, limit);
+            latest.iter().map(|record| record.sent).collect()
+        };
+        let all = sent(None, usize::MAX);
+        assert_eq!(all.len(), KEPT);
+        assert_eq!((all[0], all[KEPT - 1]), (KEPT as u64 + 4, 5));
+        assert_eq!(sent(Some("dial_timeout"), 2), [1_003, 1_001]);
+        assert_eq!(sent(Some("no_such"), 2), [0_u64; 0]);
+    }
+}

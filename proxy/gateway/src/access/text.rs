@@ -38,43 +38,14 @@ pub(crate) fn line(report: &Report) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime};
-
-    use proxy::access::{Attempt, Outcome};
-    use proxy::close::{Blame, Close, Reason, Stage};
-    use proxy::config::Role;
-
+    use super::super::tests::report;
     use super::*;
 
     /// Field by field as Istio's default format has them: 24 of them, also where HTTP's are empty.
     #[test]
     fn a_failure_is_istios_default_line() {
-        let report = Report {
-            began: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_235_806_123),
-            duration: Duration::from_millis(42),
-            listener: "0.0.0.0:15443".parse().expect("an address"),
-            role: Role::Inbound,
-            client: "10.1.0.7:40000".parse().expect("an address"),
-            peer: None,
-            name: Some("outbound_.5000_._.hello.default.svc.cluster.local".into()),
-            alpn: ["istio"].into_iter().collect(),
-            route: None,
-            attempts: vec![Attempt {
-                address: "10.0.1.5:9898".parse().expect("an address"),
-                origin: std::sync::Arc::default(),
-                tier: 0,
-                gateway: false,
-                outcome: Outcome::Refused,
-                took: Duration::from_millis(1),
-            }],
-            sent: 0,
-            received: 0,
-            first_byte: None,
-            close: Close::new(Stage::Dial, Reason::DialRefused, Blame::Upstream),
-            omitted: 0,
-        };
         assert_eq!(
-            line(&report),
+            line(&report()),
             "[2026-11-21T04:36:46.123Z] \"- - -\" 0 UF,URX - dial_refused \"-\" 0 0 42 - \"-\" \"-\" \"-\" \"-\" \
              \"10.0.1.5:9898\" - - 0.0.0.0:15443 10.1.0.7:40000 outbound_.5000_._.hello.default.svc.cluster.local -\n"
         );

@@ -7,6 +7,7 @@ use proxy::{TIERS, Totals};
 
 use super::series::{counter, gauge, latencies};
 use crate::app::State;
+use crate::logging;
 
 /// Registers all of it.
 ///
@@ -123,7 +124,7 @@ fn access_log(registry: &Registry, state: &State, totals: &Totals) -> prometheus
     let lines = [
         ("written", counts.written.load(Relaxed)),
         ("lost", counts.lost.load(Relaxed) + totals.lost_reports),
-        ("omitted", counts.omitted.load(Relaxed)),
+        ("omitted", state.access.omitted()),
     ];
     counter(
         registry,
@@ -131,5 +132,12 @@ fn access_log(registry: &Registry, state: &State, totals: &Totals) -> prometheus
         "Lines of the access log: written, lost because they could not be written in time, omitted by the limit for each reason.",
         &["outcome"],
         lines.map(|(outcome, count)| ([outcome.to_owned()], count as f64)),
+    )?;
+    counter(
+        registry,
+        "causeway_log_lines_lost_total",
+        "Lines of the gateway's own log that standard error did not take in time.",
+        &[],
+        [([], logging::lost() as f64)],
     )
 }

@@ -2,15 +2,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
-use anyhow::Context;
 use tokio::sync::oneshot;
-
-use super::Counts;
 
 /// Lines that wait at most.
 const WAITING: usize = 4_096;
@@ -18,11 +17,34 @@ const WAITING: usize = 4_096;
 /// Bytes that are written at once.
 const BATCH: usize = 64 << 10;
 
-/// The thread's inbox.
-#[derive(Debug)]
-pub(super) struct Writer {
+/// How long a start waits for a file to open: that of a named pipe waits for a reader (fifo(7)), perhaps for ever.
+const OPENING: Duration = Duration::from_secs(1);
+
+/// Where lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum To {
+    /// Standard output.
+    Output,
+    /// Standard error.
+    Error,
+    /// The end of a file.
+    File(PathBuf),
+}
+
+/// The thread's inbox. The thread ends with the last one.
+#[derive(Clone, Debug)]
+pub(crate) struct Writer {
     inbox: SyncSender<Message>,
     counts: Arc<Counts>,
+}
+
+/// What became of lines.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// Written.
+    pub(crate) written: AtomicU64,
+    /// Lost, because whoever takes them was too slow or failed.
+    pub(crate) lost: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -33,45 +55,65 @@ enum Message {
 }
 
 enum Sink {
-    Standard,
+    Output,
+    Error,
     File(File),
 }
 
 impl Writer {
-    /// `-` is standard output. The thread ends with the last handle.
+    /// Starts the thread, which has this name.
     ///
     /// # Errors
     /// When the file cannot be opened, or there is no thread to be had.
-    pub(super) fn start(path: &Path, counts: Arc<Counts>) -> anyhow::Result<Self> {
+    pub(crate) fn start(name: &str, to: To) -> io::Result<Self> {
         let (inbox, messages) = sync_channel(WAITING);
-        let sink = Sink::open(path).with_context(|| {
-            format!(
-                "accessLog.path: {} cannot be opened for appending",
-                path.display()
-            )
-        })?;
-        let (path, of_thread) = (path.to_owned(), counts.clone());
+        let counts = Arc::new(Counts::default());
+        let (opened, open) = sync_channel(1);
+        let (of_thread, place) = (counts.clone(), to.clone());
         std::thread::Builder::new()
-            .name("access-log".to_owned())
-            .spawn(move || write_all(&messages, sink, &path, &of_thread))?;
+            .name(name.to_owned())
+            .spawn(move || match Sink::open(&place) {
+                Ok(sink) => {
+                    // Who asked may have stopped waiting.
+                    let _ = opened.send(Ok(()));
+                    write_all(&messages, sink, &place, &of_thread);
+                }
+                Err(fault) => {
+                    let _ = opened.send(Err(fault));
+                }
+            })?;
+        match open.recv_timeout(OPENING) {
+            Ok(result) => result?,
+            Err(_) => {
+                tracing::warn!(
+                    ?to,
+                    "it does not open yet; lines wait, and are lost beyond {WAITING}"
+                );
+            }
+        }
         Ok(Self { inbox, counts })
     }
 
+    /// What became of lines so far.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
     /// Has a line written, or lost if too many wait.
-    pub(super) fn write(&self, line: String) {
+    pub(crate) fn write(&self, line: String) {
         if self.inbox.try_send(Message::Line(line)).is_err() {
             self.counts.lost.fetch_add(1, Relaxed);
         }
     }
 
     /// Has the file opened again.
-    pub(super) fn reopen(&self) {
+    pub(crate) fn reopen(&self) {
         // So many lines wait that the sink is stuck; opening it again can wait for the next request.
         let _ = self.inbox.try_send(Message::Reopen);
     }
 
     /// Waits until what was handed over before is written.
-    pub(super) async fn flush(&self) {
+    pub(crate) async fn flush(&self) {
         let (done, written) = oneshot::channel();
         if self.inbox.try_send(Message::Flush(done)).is_ok() {
             let _ = written.await;
@@ -79,7 +121,7 @@ impl Writer {
     }
 }
 
-fn write_all(messages: &Receiver<Message>, mut sink: Sink, path: &Path, counts: &Counts) {
+fn write_all(messages: &Receiver<Message>, mut sink: Sink, to: &To, counts: &Counts) {
     let mut batch = String::new();
     let mut lines = 0;
     while let Ok(first) = messages.recv() {
@@ -92,10 +134,10 @@ fn write_all(messages: &Receiver<Message>, mut sink: Sink, path: &Path, counts: 
                 }
                 Message::Reopen => {
                     write_batch(&mut sink, &mut batch, &mut lines, counts);
-                    match Sink::open(path) {
+                    match Sink::open(to) {
                         Ok(opened) => sink = opened,
                         Err(fault) => {
-                            tracing::warn!(%fault, path = %path.display(), "the access log cannot be opened again; it goes on where it was");
+                            tracing::warn!(%fault, ?to, "it cannot be opened again; lines go where they went");
                         }
                     }
                 }
@@ -126,24 +168,30 @@ fn write_batch(sink: &mut Sink, batch: &mut String, lines: &mut u64, counts: &Co
 }
 
 impl Sink {
-    fn open(path: &Path) -> io::Result<Self> {
-        if path == Path::new("-") {
-            return Ok(Self::Standard);
-        }
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
-        Ok(Self::File(file))
+    fn open(to: &To) -> io::Result<Self> {
+        Ok(match to {
+            To::Output => Self::Output,
+            To::Error => Self::Error,
+            To::File(path) => Self::File(append(path)?),
+        })
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
-            Self::Standard => {
+            Self::Output => {
                 let mut out = io::stdout().lock();
                 out.write_all(bytes)?;
                 out.flush()
             }
+            // It has no buffer.
+            Self::Error => io::stderr().lock().write_all(bytes),
             Self::File(file) => file.write_all(bytes),
         }
     }
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
 }
 
 #[cfg(test)]
@@ -158,8 +206,7 @@ mod tests {
     async fn lines_reach_the_file_also_when_it_was_moved_away() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("access.log");
-        let counts = Arc::new(Counts::default());
-        let writer = Writer::start(&path, counts.clone()).expect("it starts");
+        let writer = Writer::start("test", To::File(path.clone())).expect("it starts");
         writer.write(line(1));
         writer.flush().await;
         let moved = folder.path().join("access.log.1");
@@ -170,7 +217,7 @@ mod tests {
         writer.flush().await;
         let read = |path| std::fs::read_to_string(path).expect("there");
         assert_eq!((read(&moved), read(&path)), (line(1) + &line(2), line(3)));
-        assert_eq!(counts.written.load(Relaxed), 3);
+        assert_eq!(writer.counts().written.load(Relaxed), 3);
     }
 
     /// Nobody reads the pipe, so it fills up: writing returns all the same, and says what was lost.
@@ -186,20 +233,33 @@ mod tests {
             .write(true)
             .open(&path)
             .expect("open");
-        let counts = Arc::new(Counts::default());
-        let writer = Writer::start(&path, counts.clone()).expect("it starts");
+        let writer = Writer::start("test", To::File(path)).expect("it starts");
         let long = "x".repeat(1_023) + "\n";
         for _ in 0..WAITING * 2 {
             writer.write(long.clone());
         }
-        assert!(counts.lost.load(Relaxed) > 0);
+        assert!(writer.counts().lost.load(Relaxed) > 0);
         drop(pipe);
     }
 
+    /// Opening it waits for somebody who reads it; a gateway that starts does not.
+    #[tokio::test]
+    async fn a_pipe_that_nobody_has_opened_yet_stops_nobody_either() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.is_ok_and(|status| status.success()), "mkfifo is there");
+        let writer = Writer::start("test", To::File(path.clone())).expect("it starts");
+        writer.write(line(1));
+        let mut reader = File::open(&path).expect("its other end");
+        let mut read = [0; 5];
+        io::Read::read_exact(&mut reader, &mut read).expect("the line waited");
+        assert_eq!(read, line(1).as_bytes());
+    }
+
     #[test]
-    fn a_path_that_cannot_be_opened_is_named() {
-        let fault = Writer::start(Path::new("/nowhere/at/all"), Arc::default());
-        let fault = fault.expect_err("no such folder").to_string();
-        assert!(fault.contains("/nowhere/at/all"), "{fault}");
+    fn a_path_that_cannot_be_opened_is_an_error() {
+        let nowhere = To::File("/nowhere/at/all".into());
+        Writer::start("test", nowhere).expect_err("no such folder");
     }
 }
