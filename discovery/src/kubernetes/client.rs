@@ -3,7 +3,7 @@
 
 mod credential;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use kube::config::{
@@ -41,7 +41,7 @@ pub enum ClientError {
     },
     /// There is no way to our own cluster.
     #[error(
-        "not in a pod ({0}), and no kubeconfig is named: set source.kubernetes.kubeconfig, or the variable KUBECONFIG"
+        "no API server is known: {0}, and no kubeconfig is named: set source.kubernetes.kubeconfig (on the command line --kubeconfig), or the variable KUBECONFIG"
     )]
     NoCluster(String),
 }
@@ -57,7 +57,7 @@ fn of_context(context: &str) -> String {
 /// How our own cluster is reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Local {
-    /// A kubeconfig of the user's, which may use what it likes; without it the service account of the pod, else the file
+    /// A kubeconfig of the user's, which may use what it likes; without it the service account of the pod, else the files
     /// that KUBECONFIG names.
     pub kubeconfig: Option<PathBuf>,
     /// A context of that file other than its current one.
@@ -84,21 +84,23 @@ pub struct Home {
 /// # Errors
 /// Which file cannot be used and why, or that there is none.
 pub async fn local(local: &Local) -> Result<Home, ClientError> {
-    let variable = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty());
-    let named = local.kubeconfig.clone();
+    let variable = std::env::var_os("KUBECONFIG").unwrap_or_default();
+    let listed: Vec<PathBuf> = std::env::split_paths(&variable)
+        .filter(|path| !path.as_os_str().is_empty())
+        .collect();
+    let context = local.context.as_deref();
     let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-    let config = match (named, variable) {
-        (Some(path), _) => from_file(&path, local.context.as_deref()).await?,
-        (None, _) if in_pod && local.context.is_none() => {
-            Config::incluster().map_err(|fault| ClientError::NoCluster(fault.to_string()))?
-        }
-        (None, Some(path)) => {
-            // Like kubectl, the first file of a list; merging them is its business.
-            let first = std::env::split_paths(&path).next().unwrap_or_default();
-            from_file(&first, local.context.as_deref()).await?
-        }
-        (None, None) => {
-            let why = "KUBERNETES_SERVICE_HOST is not set".to_owned();
+    let config = match &local.kubeconfig {
+        Some(path) => from_files(std::slice::from_ref(path), context).await?,
+        None if in_pod && context.is_none() => Config::incluster().map_err(|fault| {
+            ClientError::NoCluster(format!("the pod's account cannot be used ({fault})"))
+        })?,
+        None if !listed.is_empty() => from_files(&listed, context).await?,
+        None => {
+            let why = match context {
+                Some(context) => format!("context '{context}' must be one of a kubeconfig"),
+                None => "this is no pod (KUBERNETES_SERVICE_HOST is not set)".to_owned(),
+            };
             return Err(ClientError::NoCluster(why));
         }
     };
@@ -120,20 +122,43 @@ pub async fn local(local: &Local) -> Result<Home, ClientError> {
     })
 }
 
-async fn from_file(path: &Path, context: Option<&str>) -> Result<Config, ClientError> {
-    let wrong = |why: String| ClientError::Local {
-        path: path.display().to_string(),
+/// Several files are one, as kubectl reads the list in KUBECONFIG: of two things of one name the first counts, and files that are
+/// not there are passed over where another one is.
+async fn from_files(paths: &[PathBuf], context: Option<&str>) -> Result<Config, ClientError> {
+    let names: Vec<String> = paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    let wrong = |path: &str, why: String| ClientError::Local {
+        path: path.to_owned(),
         context: context.unwrap_or_default().to_owned(),
         why,
     };
-    std::fs::metadata(path).map_err(|fault| wrong(fault.to_string()))?;
-    let file = Kubeconfig::read_from(path).map_err(|_| wrong("it is not a kubeconfig".into()))?;
+    let mut merged: Option<Kubeconfig> = None;
+    let mut missing = None;
+    for (path, name) in paths.iter().zip(&names) {
+        if let Err(fault) = std::fs::metadata(path) {
+            missing = Some(wrong(name, fault.to_string()));
+            continue;
+        }
+        let no_kubeconfig = |_| wrong(name, "it is not a kubeconfig".into());
+        let file = Kubeconfig::read_from(path).map_err(no_kubeconfig)?;
+        merged = Some(match merged {
+            Some(before) => before.merge(file).map_err(no_kubeconfig)?,
+            None => file,
+        });
+    }
+    let all = names.join(":");
+    let file = match (merged, missing) {
+        (Some(file), _) => file,
+        (None, missing) => return Err(missing.unwrap_or_else(|| wrong(&all, "it is empty".into()))),
+    };
     let options = KubeConfigOptions {
         context: context.map(str::to_owned),
         ..KubeConfigOptions::default()
     };
     let config = Config::from_custom_kubeconfig(file, &options).await;
-    config.map_err(|fault| wrong(fault.to_string()))
+    config.map_err(|fault| wrong(&all, fault.to_string()))
 }
 
 /// A connection to a remote cluster, and where its token can be changed. Nothing but what was checked goes into it: neither

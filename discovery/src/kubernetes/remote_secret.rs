@@ -76,6 +76,26 @@ pub enum RemoteSecretError {
     Refused(#[from] Refusal),
 }
 
+impl Request {
+    /// Whether Kubernetes would take its names.
+    ///
+    /// # Errors
+    /// Which it would not.
+    pub fn check(&self) -> Result<(), RemoteSecretError> {
+        for (what, name) in [
+            ("the namespace", Some(&self.namespace)),
+            ("the service account", Some(&self.service_account)),
+            ("the cluster's name", self.name.as_ref()),
+        ] {
+            if let Some(name) = name.filter(|name| !is_label(name)) {
+                let name = name.clone();
+                return Err(RemoteSecretError::Name { what, name });
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Applies the account, its role and the binding to the cluster, and makes a Secret for the others.
 ///
 /// # Errors
@@ -86,16 +106,7 @@ pub async fn create(home: &Home, request: &Request) -> Result<Made, RemoteSecret
         service_account,
         ..
     } = request;
-    for (what, name) in [
-        ("the namespace", Some(namespace)),
-        ("the service account", Some(service_account)),
-        ("the cluster's name", request.name.as_ref()),
-    ] {
-        if let Some(name) = name.filter(|name| !is_label(name)) {
-            let name = name.clone();
-            return Err(RemoteSecretError::Name { what, name });
-        }
-    }
+    request.check()?;
     for manifest in manifests(request) {
         manifest.apply(&home.api).await?;
     }

@@ -42,7 +42,7 @@ async fn its_account_finds_what_it_should_and_is_refused_the_rest() {
     here.plane.apply(&helm.text(row).expect("it renders")).await;
     let pod = Pod::start(CAUSEWAY, &here.plane, &objects, "node-1").await;
 
-    // The ports are those of the chart: nothing but where the kubeconfig is was changed.
+    // The ports are those of the chart, and the way to the API server is the account that is mounted.
     let local = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     until_async("it is ready", async || {
         let answer = exchange(local(15021), b"GET /healthz/ready HTTP/1.0\r\n\r\n").await;

@@ -2,6 +2,7 @@
 //! with which it may do what the chart allows and nothing else. It must give the gateway nothing that the chart does not.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use discovery::kubernetes::api::Api;
@@ -45,12 +46,19 @@ impl Pod {
             other => other.into(),
         });
         let log = fs::File::create(folder.path().join("log")).expect("a log");
-        let process = Command::new(binary)
+        mount_account(folder.path(), &kubeconfig);
+        let server: http::Uri = plane.home().server.parse().expect("an address");
+        let host = server.host().expect("a host").to_owned();
+        let port = server.port_u16().expect("a port").to_string();
+        let process = Command::new("unshare")
+            .args(["--mount", "sh", "-c", MOUNT, binary])
             .args(arguments)
             .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("FOLDER", folder.path())
             .envs(variables(&pod))
-            // In the place of what a kubelet would mount.
-            .env("CAUSEWAY_SOURCE_KUBERNETES_KUBECONFIG", &kubeconfig)
+            .env("KUBERNETES_SERVICE_HOST", host)
+            .env("KUBERNETES_SERVICE_PORT", port)
             .env("CAUSEWAY_SOURCE_KUBERNETES_SNAPSHOT", folder.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log"))
@@ -81,6 +89,32 @@ impl Drop for Pod {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+/// What a kubelet mounts of the account, in a mount namespace of the gateway's own; then the gateway takes the shell's place.
+const MOUNT: &str = "set -e
+mount -t tmpfs tmpfs /var/run
+here=/var/run/secrets/kubernetes.io/serviceaccount
+mkdir -p $here
+cp \"$FOLDER/token\" \"$FOLDER/namespace\" $here
+base64 -d \"$FOLDER/authority\" > $here/ca.crt
+exec \"$0\" \"$@\"";
+
+/// Leaves what a kubelet mounts of the account in a folder: what stands in this kubeconfig.
+fn mount_account(folder: &Path, kubeconfig: &Path) {
+    let text = fs::read_to_string(kubeconfig).expect("it was written");
+    let config: Value = serde_json::from_str(&text).expect("JSON");
+    for (file, value) in [
+        ("token", &config["users"][0]["user"]["token"]),
+        ("namespace", &config["contexts"][0]["context"]["namespace"]),
+        (
+            "authority",
+            &config["clusters"][0]["cluster"]["certificate-authority-data"],
+        ),
+    ] {
+        let value = value.as_str().expect("a text");
+        fs::write(folder.join(file), value).expect("written");
     }
 }
 

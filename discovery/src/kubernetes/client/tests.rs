@@ -86,3 +86,30 @@ async fn a_local_kubeconfig_is_found_by_name_and_its_faults_are_told() {
     assert!(said(local(&of(Some("b"))).await).contains("(context 'b')"));
     assert!(said(local(&of(Some("none"))).await).contains("(context 'none')"));
 }
+
+/// Each cluster has a file of its own, as when they were made one after the other.
+#[tokio::test]
+async fn several_kubeconfigs_are_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let paths = ["missing", "ap", "us"].map(|name| folder.path().join(name));
+    for (path, port) in paths[1..].iter().zip(["1", "2"]) {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name.expect("a name");
+        let text = format!(
+            "clusters: [{{name: {name}, cluster: {{server: 'https://127.0.0.1:{port}'}}}}]\n\
+             users: [{{name: {name}, user: {{token: t}}}}]\n\
+             contexts: [{{name: {name}, context: {{cluster: {name}, user: {name}}}}}]\ncurrent-context: {name}\n"
+        );
+        std::fs::write(path, text).expect("written");
+    }
+    let server = async |context: Option<&str>| match from_files(&paths, context).await {
+        Ok(config) => config.cluster_url.to_string(),
+        Err(fault) => fault.to_string(),
+    };
+    assert_eq!(server(None).await, "https://127.0.0.1:1/");
+    assert_eq!(server(Some("us")).await, "https://127.0.0.1:2/");
+    assert!(server(Some("eu")).await.contains("(context 'eu')"));
+    let missing = from_files(&paths[..1], None).await.map(|_| ());
+    let missing = missing.expect_err("none is there").to_string();
+    assert!(missing.contains("No such file"), "{missing}");
+}

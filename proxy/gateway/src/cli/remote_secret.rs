@@ -14,7 +14,7 @@ use super::say;
 /// What can be asked for.
 #[derive(Args)]
 pub(super) struct Options {
-    /// The kubeconfig of the cluster that others shall find; by default the one that KUBECONFIG names.
+    /// The kubeconfig of the cluster that others shall find; by default those that KUBECONFIG names, else ~/.kube/config.
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// The context of that kubeconfig; by default its current one.
@@ -53,6 +53,7 @@ pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
         server: options.server,
         duration: options.duration.map(|span| span.0),
     };
+    request.check()?;
     if options.dry_run {
         for manifest in remote_secret::manifests(&request) {
             say(&format!("{}---\n", manifest.yaml))?;
@@ -60,7 +61,7 @@ pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let local = Local {
-        kubeconfig: options.kubeconfig,
+        kubeconfig: options.kubeconfig.or_else(usual_kubeconfig),
         context: options.context,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -81,4 +82,12 @@ pub(super) fn run(options: Options) -> anyhow::Result<ExitCode> {
         );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The file that kubectl reads where nothing names another, if it is there. A gateway reads it only where its configuration says
+/// so, as nobody wants one that follows whatever cluster a person works on.
+fn usual_kubeconfig() -> Option<PathBuf> {
+    let named = std::env::var_os("KUBECONFIG").is_some_and(|value| !value.is_empty());
+    let path = PathBuf::from(std::env::var_os("HOME")?).join(".kube/config");
+    (!named && path.is_file()).then_some(path)
 }
