@@ -14,7 +14,10 @@ use model::{Gateway, Hostname, Service};
 use proxy::close::{Blame, Close, Reason, Stage};
 use serde_json::Value;
 use sidecar::{Backend, Behaviour, HELLO_NAME, Pki};
-use tests::{Mesh, Place, Prometheus, Region, endpoint, get, hello_service, tool, until_async};
+use tests::{
+    Mesh, Place, Prometheus, Region, check_metrics, endpoint, get, hello_service, metric, tool,
+    until_async,
+};
 
 use self::board::{Board, alerts, alerts_file, boards, fill};
 use self::query::{Series, missing, named, series};
@@ -389,8 +392,14 @@ async fn a_real_prometheus_answers_every_query() {
     )
     .await;
     let busy = Busy::start().await;
-    let mut exported = series(&busy.scrape().await);
+    let of_file = busy.scrape().await;
+    check_metrics(&of_file);
+    let mut exported = series(&of_file);
     let of_kubernetes = get(home.stats(), "/stats/prometheus").await.body;
+    check_metrics(&of_kubernetes);
+    let found = ["kind=\"foreign_gateway\"", "cluster=\"ap\""];
+    let concerned = metric(&of_kubernetes, "causeway_findings", &found);
+    assert_eq!(concerned, 1.0, "{of_kubernetes}");
     exported.extend(series(&of_kubernetes));
     let complaints = complaints(&exported, |_| true);
     assert!(complaints.is_empty(), "{complaints:#?}");

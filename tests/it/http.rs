@@ -96,6 +96,24 @@ async fn metrics_say_what_happened() {
         assert!(metric(&text, name, &[]) >= least, "{name} in {text}");
     }
     assert_eq!(metric(&text, "causeway_open_connections", &[]), 0.0);
+    for (name, labels, value) in [
+        ("causeway_picks_total", &["tier=\"0\""][..], 3.0),
+        ("causeway_attempts_total", &["outcome=\"connected\""], 3.0),
+        ("causeway_hello_seconds_count", &[], 3.0),
+        ("causeway_hello_seconds_bucket", &["le=\"+Inf\""], 3.0),
+        ("causeway_dial_seconds_count", &[], 3.0),
+        ("causeway_ejections_total", &[], 0.0),
+        ("causeway_drain_phase", &[], 0.0),
+        (
+            "causeway_endpoints",
+            &["cluster=\"us\"", "network=\"n2\"", "state=\"healthy\""],
+            1.0,
+        ),
+        ("causeway_services", &[], 1.0),
+    ] {
+        assert!(text.contains(name), "{name} in {text}");
+        assert_eq!(metric(&text, name, labels), value, "{name} in {text}");
+    }
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     for line in lines {
         let value = line.rsplit_once(' ').map(|(_, value)| value.parse::<f64>());
@@ -154,6 +172,51 @@ async fn admin_tells_what_is_bound_known_and_wrong() {
     assert!(get(admin, "/source").await.json()["lastError"].is_null());
     let metrics = get(addresses.stats, "/metrics").await.body;
     assert_eq!(metric(&metrics, "causeway_source_wrong", &[]), 0.0);
+}
+
+/// The same question has the same answer, byte by byte, and lists have an order that is not that of the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_sorted_and_stable() {
+    let (mesh, _backend) = served_mesh().await;
+    let services = ["zebra", "ant", "hare"].map(|name| {
+        let endpoints = [9, 1, 5].map(|at| endpoint(SocketAddr::from(([10, 9, 0, at], 80)), HERE));
+        let mut service = hello_service(endpoints.to_vec());
+        let host = format!("{name}.default.svc.cluster.local");
+        service.host = model::Hostname::parse(&host).expect("a host name");
+        service
+    });
+    mesh.publish(services.to_vec(), &[]).await;
+    let admin = mesh.app.addresses().admin;
+    for path in [
+        "/config",
+        "/endpoints",
+        "/explain?sni=outbound_.5000_._.hare.default.svc.cluster.local",
+        "/failures",
+        "/mesh",
+        "/networks",
+        "/routes",
+        "/snapshot",
+        "/source",
+        "/xds",
+    ] {
+        let first = get(admin, path).await;
+        assert_eq!(first.status, 200, "{path}");
+        assert_eq!(first.body, get(admin, path).await.body, "{path}");
+    }
+    let listed = async |path: &str, list: &str, key: &str| -> Vec<String> {
+        let answer = get(admin, path).await.json();
+        let all = answer[list].as_array().cloned().unwrap_or_default();
+        let keys = all.iter().map(|one| one[key].as_str().unwrap_or_default());
+        keys.map(str::to_owned).collect()
+    };
+    for (path, list, key, count) in [
+        ("/snapshot", "services", "host", 3),
+        ("/routes", "routes", "name", 6),
+        ("/endpoints", "endpoints", "address", 3),
+    ] {
+        let keys = listed(path, list, key).await;
+        assert!(keys.len() == count && keys.is_sorted(), "{path}: {keys:?}");
+    }
 }
 
 /// What is sent, and the statuses that may come; 0: closed without a word.

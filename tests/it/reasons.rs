@@ -261,6 +261,7 @@ async fn ends_of_what_was_relayed() {
         line["sent"].as_u64() > Some(500) && line["received"].as_u64() > Some(500),
         "{line}"
     );
+    assert_whole(&mesh, &line);
 
     let echo = RawBackend::echo(SocketAddr::new(sidecar::fresh_loopback(), 0)).expect("bound");
     let service = hello_service(vec![endpoint(echo.address(), HERE)]);
@@ -284,6 +285,40 @@ async fn ends_of_what_was_relayed() {
     upstream.reset().expect("gone");
     client.drain().await;
     says(&mesh, Reason::UpstreamReset).await;
+}
+
+/// Everything that a line is to say of a connection that was served.
+fn assert_whole(mesh: &Mesh, line: &serde_json::Value) {
+    let host = "hello.default.svc.cluster.local";
+    for (pointer, value) in [
+        ("/reason", "done"),
+        ("/stage", "relay"),
+        ("/blame", "nobody"),
+        ("/flag", "-"),
+        ("/role", "inbound"),
+        (
+            "/listener",
+            mesh.address(Role::Inbound).to_string().as_str(),
+        ),
+        ("/sni", HELLO_NAME),
+        ("/alpn", "istio,istio-peer-exchange"),
+        ("/route/name", HELLO_NAME),
+        ("/route/service", host),
+        ("/endpoint/cluster", HERE.cluster),
+        ("/endpoint/network", HERE.network),
+        ("/endpoint/locality", HERE.locality),
+        ("/attempts/0/outcome", "connected"),
+    ] {
+        let said = line.pointer(pointer).and_then(|said| said.as_str());
+        assert_eq!(said, Some(value), "{pointer} of {line}");
+    }
+    let client: Option<SocketAddr> = line["client"].as_str().and_then(|it| it.parse().ok());
+    assert!(client.is_some_and(|it| it.ip().is_loopback()), "{line}");
+    let start = line["start"].as_str().unwrap_or_default();
+    assert!(start.len() == 24 && start.ends_with('Z'), "{line}");
+    assert!(line["durationMs"].as_f64() >= line["firstByteMs"].as_f64());
+    assert!(line["attempts"][0]["ms"].as_f64() > Some(0.0), "{line}");
+    assert_eq!(line["route"]["port"], 5000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -336,6 +371,15 @@ async fn proxy_headers() {
             .is_some_and(|peer| peer.starts_with("127.")),
         "{line}"
     );
+    // The second version of it (proxy-protocol.txt, 2.2): signature, PROXY over TCP4, twelve bytes of addresses and ports.
+    let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
+    header.extend([192, 0, 2, 9, 192, 0, 2, 8, 0x12, 0x67, 0x3c, 0x53]);
+    send(&mesh, &[header, hello().bytes()].concat()).await;
+    until_async("the log names the client of version 2", async || {
+        let log = mesh.access_log();
+        log.iter().any(|line| line["client"] == "192.0.2.9:4711")
+    })
+    .await;
     // A load balancer's own check says that it speaks for nobody.
     let mut check = raw(&mesh).await;
     check.send(b"PROXY UNKNOWN\r\n").await.expect("sent");

@@ -28,6 +28,14 @@ pub async fn says(mesh: &Mesh, reason: Reason) {
     let lines = mesh.access_log();
     let line = lines.iter().rfind(|line| is_this(line)).expect("just seen");
     assert_eq!(line["flag"], reason.flag());
+    let text = get(mesh.app.addresses().stats, "/metrics").await.body;
+    let stage = format!("stage={}", line["stage"]);
+    let counted = metric(
+        &text,
+        "causeway_connections_closed_total",
+        &[&label, &stage],
+    );
+    assert!(counted >= 1.0, "no {stage} in {text}");
     let path = format!("/failures?reason={name}");
     let failures = get(mesh.app.addresses().admin, &path).await.json();
     let failures = failures["failures"].as_array().expect("a list");

@@ -140,6 +140,26 @@ async fn a_list_then_changes() {
     }
 }
 
+/// Nothing has changed of this kind, and much else: without bookmarks a watch would begin anew from a version long gone.
+#[tokio::test(start_paused = true)]
+async fn a_watch_goes_on_from_the_last_bookmark() {
+    let fake = fake_with(&["a"]);
+    let (open, pieces) = unbounded();
+    fake.script("resourceVersion=1", Reply::Stream(pieces));
+    let mut rig = rig(&fake, fake.api());
+    assert_eq!(rig.next_good().await, "=a");
+    let bookmark = json!({"type": "BOOKMARK", "object": {"kind": "Namespace", "apiVersion": "v1",
+        "metadata": {"resourceVersion": "77"}}});
+    let sent = open.unbounded_send(format!("{bookmark}\n").into());
+    sent.expect("somebody watches");
+    drop(open);
+    fake.until(|asked| {
+        let last = asked.last();
+        last.is_some_and(|last| last.path.ends_with("resourceVersion=77"))
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_server_that_cannot_stream_lists_is_asked_once() {
     let fake = fake_with(&["a"]);

@@ -238,3 +238,56 @@ fn findings(registry: &Registry, status: &Status) -> prometheus::Result<()> {
     registry.register(Box::new(findings))?;
     registry.register(Box::new(shadowed))
 }
+
+#[cfg(test)]
+mod tests {
+    use discovery::kubernetes::meaning::{Finding, FindingKind};
+    use prometheus::{Encoder, TextEncoder};
+
+    use super::*;
+
+    /// Findings of one kind in one cluster are one series, with the endpoints (or things) that all of them concern together.
+    #[test]
+    fn findings_count_what_is_concerned_by_kind_and_cluster() {
+        let finding = |kind, cluster: &str, subject: &str, count| Finding {
+            kind,
+            cluster: cluster.into(),
+            subject: subject.to_owned(),
+            count,
+            message: "why, and what to do".to_owned(),
+        };
+        let status = Status {
+            findings: vec![
+                finding(FindingKind::PortMismatch, "eu", "hello", 3),
+                finding(FindingKind::PortMismatch, "eu", "other", 4),
+                finding(FindingKind::PortMismatch, "ap", "hello", 1),
+                finding(FindingKind::NetworkWithoutGateway, "", "network3", 12),
+            ],
+            ..Status::default()
+        };
+        let said = |status: &Status| {
+            let registry = Registry::new();
+            findings(&registry, status).expect("registered");
+            let mut text = Vec::new();
+            let encoded = TextEncoder::new().encode(&registry.gather(), &mut text);
+            encoded.expect("text");
+            let text = String::from_utf8(text).expect("text");
+            let series = text.lines().filter(|line| line.starts_with("causeway_"));
+            series.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            said(&status),
+            [
+                "causeway_cluster_secrets_shadowed 0",
+                "causeway_findings{cluster=\"\",kind=\"network_without_gateway\"} 12",
+                "causeway_findings{cluster=\"ap\",kind=\"port_mismatch\"} 1",
+                "causeway_findings{cluster=\"eu\",kind=\"port_mismatch\"} 7",
+            ]
+        );
+        // What is put right has no series any more.
+        assert_eq!(
+            said(&Status::default()),
+            ["causeway_cluster_secrets_shadowed 0"]
+        );
+    }
+}
