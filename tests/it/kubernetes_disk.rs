@@ -166,6 +166,12 @@ async fn a_rolling_restart_while_no_api_server_answers_refuses_nobody() {
         let file = ap.folder().join(name);
         until(&format!("{name} is written"), || file.exists()).await;
     }
+    // The next gateway starts from what is there when it starts, and a change is written some seconds after it is seen.
+    let kept = |name: &str| std::fs::read_to_string(ap.folder().join(name)).unwrap_or_default();
+    until("it is written that ap is not ready, and us is gone", || {
+        kept("cluster-ap.json").contains("\"unhealthy\"") && kept("cluster-us.json").is_empty()
+    })
+    .await;
     let in_service: InService = Arc::new(Mutex::new(ap.outbound()));
     let load = Load::start(&pki, &in_service, "eu");
     for region in [&ap, &us, &eu] {
