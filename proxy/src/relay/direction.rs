@@ -8,8 +8,9 @@ use tokio::net::TcpStream;
 
 use super::buffers::Buffer;
 use super::copy::{self, Behind};
+use super::fault::{Fault, fault_of};
 use super::pipes::Pipe;
-use super::{Shared, fault_of, splice};
+use super::{Shared, splice};
 
 /// A read of so many bytes speaks for a stream.
 const FULL: usize = 32 << 10;
@@ -77,20 +78,6 @@ pub(super) struct Lane<'a> {
     pub(super) count: &'a Cell<u64>,
     /// What is left of the turn.
     pub(super) budget: &'a mut usize,
-}
-
-/// What was wrong with a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// The peer reset the connection.
-    Reset,
-    /// The peer did not answer in time; `waiting`: bytes of ours wait for it.
-    Timeout {
-        /// Whether this relay holds bytes for it.
-        waiting: bool,
-    },
-    /// Anything else.
-    Other,
 }
 
 impl Direction {

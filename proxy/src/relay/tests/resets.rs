@@ -145,3 +145,26 @@ fn a_reader_that_pauses_and_lives_gets_everything() {
         });
     }
 }
+
+/// Who was sent something has time to take it, and may say something meanwhile, but not for ever.
+#[test]
+fn who_goes_on_talking_to_nobody_is_left() {
+    run(async {
+        let mut rig = Rig::new();
+        send(&mut rig.server, 0, 1_000).await;
+        until(|| rig.traffic.received.get() == 1_000).await;
+        rig.reset(Side::Upstream);
+        let (mut at, mut over) = (0, false);
+        while !over {
+            match rig.client.try_write(super::rig::text(at, 10_000)) {
+                Ok(n) => at += u64::try_from(n).unwrap(),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => over = true,
+            }
+            over |= rig.is_over();
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(rig.end().await, End::UpstreamReset);
+        assert!(at >= 4 << 20, "{at} bytes");
+    });
+}
