@@ -270,6 +270,44 @@ async fn a_config_map_is_followed() {
     .await;
 }
 
+/// However it changes and whenever that is between two looks. By the runtime's clock, which stands still while anything is done.
+#[tokio::test(start_paused = true)]
+async fn a_change_is_in_force_within_a_second() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let version = |name: &str, text: &str| {
+        fs::create_dir(at(name)).expect("a folder");
+        fs::write(at(name).join("mesh.yaml"), text).expect("written");
+        symlink(name, at("..data_tmp")).expect("a link");
+        fs::rename(at("..data_tmp"), at("..data")).expect("renamed");
+    };
+    version("..0", ISSUE);
+    symlink("..data/mesh.yaml", at("mesh.yaml")).expect("a link");
+    let mut source = start(at("mesh.yaml")).await.expect("a good file");
+    source.snapshots.mark_unchanged();
+    for round in 1..=20_u32 {
+        tokio::time::sleep(Duration::from_millis(u64::from(round) * 13)).await;
+        let text = match round % 2 {
+            0 => ISSUE.to_owned(),
+            _ => format!("{ISSUE}{SECOND}"),
+        };
+        let began = tokio::time::Instant::now();
+        match round {
+            ..10 => version(&format!("..{round}"), &text),
+            10..15 => {
+                fs::write(at("next"), text).expect("written");
+                fs::rename(at("next"), at("mesh.yaml")).expect("renamed");
+            }
+            _ => fs::write(at("mesh.yaml"), text).expect("written"),
+        }
+        source.snapshots.changed().await.expect("it is followed");
+        assert!(began.elapsed() < Duration::from_secs(1), "round {round}");
+        let count = if round % 2 == 0 { 2 } else { 3 };
+        source.snapshots.mark_unchanged();
+        assert_eq!(endpoints(&source), count, "round {round}");
+    }
+}
+
 /// A writer that is never done holds up nothing, as long as each of its versions is whole.
 #[tokio::test]
 async fn a_file_that_is_replaced_all_the_time_is_followed() {
