@@ -3,6 +3,7 @@
 mod changes;
 mod chart;
 mod closing;
+mod command_line;
 mod dashboards;
 mod dialling;
 mod explain;

@@ -2,8 +2,10 @@
 //! machine has.
 
 mod crowds;
+mod demo;
 mod descriptors;
 mod hostile;
+mod segments;
 mod vanished;
 
 /// Held by the story that runs.

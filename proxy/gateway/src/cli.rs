@@ -8,7 +8,7 @@ mod explain;
 mod remote_secret;
 mod status;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -57,7 +57,7 @@ enum Command {
         /// How long the script takes, in seconds; 0 repeats it until Ctrl-C.
         #[arg(long = "for", value_name = "SECONDS")]
         duration: Option<u64>,
-        /// Prints plain lines instead of a live table.
+        /// Prints plain lines instead of a live table, as it does where standard output is no terminal.
         #[arg(long)]
         no_tty: bool,
     },
@@ -94,7 +94,7 @@ pub fn main() -> ExitCode {
         Command::Run { config, set } => run(config, &set),
         Command::Demo { duration, no_tty } => demo::run(demo::Options {
             duration: duration.map(Duration::from_secs),
-            tty: !no_tty,
+            tty: !no_tty && io::stdout().is_terminal(),
         }),
         Command::Status(options) => status::run(&options),
         Command::Explain(options) => explain::run(&options),

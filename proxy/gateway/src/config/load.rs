@@ -91,11 +91,8 @@ fn finish(
 ) -> Result<(Gateway, Vec<String>), ConfigError> {
     let (gateway, unknown) = overrides::apply(gateway, overrides)?;
     check::check(&gateway).map_err(|(key, problem)| {
-        let last = key.rsplit('.').next().unwrap_or_default();
-        let place = (1..)
-            .zip(text.lines())
-            .find(|(_, line)| line.contains(&format!("{last}:")));
-        let origin = place.map_or_else(|| file.to_owned(), |(line, _)| format!("{file}:{line}"));
+        let origin =
+            line_of(text, &key).map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"));
         ConfigError::Whole {
             origin,
             key,
@@ -103,4 +100,34 @@ fn finish(
         }
     })?;
     Ok((gateway, unknown))
+}
+
+/// The line of a key such as `admin.address`: of its last part as far as the text has it, each behind the one before.
+fn line_of(text: &str, key: &str) -> Option<usize> {
+    let mut found = None;
+    for part in key.split('.') {
+        let from = found.unwrap_or(0);
+        let of_top = |at: &usize| found.is_none() && (*at == 0 || text[..*at].ends_with('\n'));
+        // A key at the top begins its line, but for where the whole file is one flow.
+        let at = places(text, from, part)
+            .find(of_top)
+            .or_else(|| places(text, from, part).next());
+        let Some(at) = at else {
+            break;
+        };
+        found = Some(at + part.len());
+    }
+    found.map(|end| 1 + text[..end].matches('\n').count())
+}
+
+/// Where this stands as a key.
+fn places<'a>(text: &'a str, from: usize, key: &'a str) -> impl Iterator<Item = usize> {
+    let is_key = move |at: &usize| {
+        let before = text[..*at].chars().next_back();
+        let behind = &text[at + key.len()..];
+        let behind = behind.strip_prefix(['"', '\'']).unwrap_or(behind);
+        !before.is_some_and(char::is_alphanumeric) && behind.trim_start().starts_with(':')
+    };
+    let all = text[from..].match_indices(key);
+    all.map(move |(at, _)| from + at).filter(is_key)
 }

@@ -97,7 +97,7 @@ fn a_wrong_file_says_where() {
         (
             "127.0.0.1:15000",
             "0.0.0.0:15000",
-            "gateway.yaml:6:",
+            "gateway.yaml:8:",
             "allowRemote",
         ),
         (
@@ -124,6 +124,12 @@ fn a_wrong_file_says_where() {
             "limits: {helloBytes: 5}",
             "gateway.yaml:1:",
             "helloBytes",
+        ),
+        (
+            "cluster: us",
+            "# drain: 1\nlabels: {window: x}\ndrain:\n  announce: 1s\n  window: 0s",
+            "gateway.yaml:5:",
+            "drain.window",
         ),
         (
             "cluster: us",
