@@ -136,7 +136,10 @@ fn open<'a>(
                 }
                 Ok(Answer::Committed) => None,
                 Err(close) => {
-                    dial.closed_early(worker, conn);
+                    match close.blame {
+                        Blame::Upstream => dial.closed_early(worker, conn),
+                        _ => dial.stopped(worker, conn),
+                    }
                     return Err(close);
                 }
             };

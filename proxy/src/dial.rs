@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use tokio::net::TcpStream;
 
 pub(crate) use self::attempt::Attempt;
-use self::attempt::{connect, failure, is_early_close, note, see_off};
+use self::attempt::{connect, failure, note, see_off};
 use crate::access::Outcome;
 use crate::balance::{Choice, Tried};
 use crate::clock::Millis;
@@ -134,6 +134,13 @@ impl Dial {
         self.failure = Some(reason);
     }
 
+    /// The connection ends before the endpoint has answered, and that is not the endpoint's doing.
+    pub(crate) fn stopped(&mut self, worker: &Worker, conn: &Conn) {
+        if let Some(attempt) = self.newest.take() {
+            attempt.note(worker, conn, Outcome::Connected);
+        }
+    }
+
     /// The attempt that has the hello answered it, so those that closed on it are to blame; a hostile hello ejects nobody, so a
     /// gateway's alert, which says as little as a close, blames nobody.
     pub(crate) fn answered(&mut self, conn: &Conn, now: Millis) {
@@ -200,10 +207,10 @@ impl Dial {
         let (reason, outcome) = failure(fault);
         attempt.note(worker, conn, outcome);
         self.failure = Some(reason);
-        if is_early_close(fault) {
-            self.trouble().suspects.push(attempt.choice);
-        } else {
-            conn.blame(&attempt.choice, now);
+        match outcome {
+            Outcome::ClosedEarly => self.trouble().suspects.push(attempt.choice),
+            Outcome::Unable => {}
+            _ => conn.blame(&attempt.choice, now),
         }
     }
 

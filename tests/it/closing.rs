@@ -199,6 +199,34 @@ async fn a_stop_ends_everything_and_writes_it_down() {
     drop(open);
 }
 
+/// An endpoint whose answer was still awaited has done nothing wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_before_the_answer_blames_no_endpoint() {
+    let (mesh, backend) = before_one(quickly).await;
+    backend
+        .set(sidecar::Behaviour::Silence)
+        .await
+        .expect("it is silent");
+    let address = mesh.address(Role::Inbound);
+    let mut client = RawClient::connect(address).await.expect("a connection");
+    let hello = Hello::new(&[sidecar::HELLO_NAME], &["istio"]).bytes();
+    client.send(&hello).await.expect("sent");
+    until_async("the endpoint has the hello", async || {
+        let open = get(mesh.app.addresses().admin, "/connections?limit=1").await;
+        open.json()["connections"][0]["stage"] == "answer"
+    })
+    .await;
+    mesh.app.proxy().stop().await;
+    says(&mesh, Reason::Stopped).await;
+    let line = mesh.access_log().pop().expect("a line");
+    assert_eq!(
+        (&line["blame"], &line["attempts"][0]["outcome"]),
+        (&"gateway".into(), &"connected".into()),
+        "{line}"
+    );
+    assert_eq!(line["endpoint"]["address"], backend.address().to_string());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn open_connections_are_listed() {
     let (mesh, backend) = before_one(quickly).await;

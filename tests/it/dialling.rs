@@ -1,12 +1,15 @@
 //! Endpoints that are marked healthy and are not: nobody fails, nobody waits long, and nobody waits once it is known.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use discovery::Span;
 use gateway::config::Role;
+use proxy::access::Outcome;
 use proxy::close::Reason;
-use sidecar::{Backend, Behaviour, client_hello_bytes};
-use tests::{Mesh, Place, endpoint, hello_service, until, until_async};
+use sidecar::{Backend, Behaviour, HELLO_NAME, RawClient, SIDECAR_ALPN, client_hello_bytes};
+use tests::{Hello, Mesh, Place, endpoint, hello_service, until, until_async};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const HERE: Place = Place {
@@ -19,6 +22,19 @@ const ELSEWHERE: Place = Place {
     network: "n2",
     locality: "us-east/a",
 };
+
+async fn raw(mesh: &Mesh) -> RawClient {
+    let address = mesh.address(Role::Inbound);
+    RawClient::connect(address).await.expect("a connection")
+}
+
+/// How many endpoints have got a hello so far; connects that were overtaken get none.
+fn heard(mesh: &Mesh) -> u64 {
+    let outcomes = mesh.proxy().totals().outcomes;
+    let got = |outcome| matches!(outcome, Outcome::Connected | Outcome::ClosedEarly);
+    let counts = outcomes.iter().filter(|(outcome, _)| got(*outcome));
+    counts.map(|(_, count)| count).sum()
+}
 
 async fn dead_first_tier(dead: usize, behaviour: Behaviour) {
     let mesh = Mesh::start(V4, |_| {}).await;
@@ -130,14 +146,14 @@ async fn a_hello_that_everyone_resets_ejects_nobody() {
     let hello =
         client_hello_bytes(&mesh.pki, sidecar::HELLO_NAME, sidecar::SIDECAR_ALPN).expect("a hello");
     for _ in 0..1_000 {
-        let mut client = sidecar::RawClient::connect(mesh.address(Role::Inbound))
-            .await
-            .expect("a connection");
+        let mut client = raw(&mesh).await;
         client.send(&hello).await.expect("sent");
         let (answer, _) = client.drain().await;
         assert_eq!(answer.first(), Some(&0x15), "an alert, not {answer:?}");
     }
     assert_eq!(mesh.proxy().ejections(), 0);
+    // The endpoint that was chosen and two in its place get it, and none of them twice.
+    assert_eq!(heard(&mesh), 3_000);
     let closes = mesh.proxy().totals().closes;
     assert!(
         closes
@@ -145,6 +161,79 @@ async fn a_hello_that_everyone_resets_ejects_nobody() {
             .all(|(_, reason, _)| *reason == Reason::UpstreamClosedEarly),
         "{closes:?}"
     );
+}
+
+/// What may be more than a hello is given to one endpoint and to no other: early data that was offered, and bytes behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_must_not_be_said_twice_is_not() {
+    let hello = Hello::new(&[HELLO_NAME], SIDECAR_ALPN);
+    let early_data = hello.clone().with(42, Vec::new()).bytes();
+    let more = [&hello.bytes()[..], b"more"].concat();
+    for (bytes, reached) in [(hello.bytes(), 2), (early_data, 1), (more, 1)] {
+        let mesh = Mesh::start(V4, |_| {}).await;
+        let backends = [mesh.backend("one").await, mesh.backend("other").await];
+        for backend in &backends {
+            backend.set(Behaviour::Reset).await.expect("it resets");
+        }
+        let both = backends.iter().map(|one| endpoint(one.address(), HERE));
+        mesh.publish(vec![hello_service(both.collect())], &[]).await;
+        let mut client = raw(&mesh).await;
+        client.send(&bytes).await.expect("sent");
+        client.drain().await;
+        until("it is over", || mesh.proxy().open() == 0).await;
+        assert_eq!(heard(&mesh), reached, "{bytes:?}");
+    }
+}
+
+/// Eight attempts, each at another endpoint, and the client is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_are_bounded_in_number() {
+    let mesh = Mesh::start(V4, |_| {}).await;
+    let mut backends = Vec::new();
+    for _ in 0..12 {
+        let backend = mesh.backend("dead").await;
+        backend.set(Behaviour::Refuse).await.expect("it refuses");
+        backends.push(backend);
+    }
+    let all = backends.iter().map(|one| endpoint(one.address(), HERE));
+    mesh.publish(vec![hello_service(all.collect())], &[]).await;
+    let mut client = raw(&mesh).await;
+    let hello = Hello::new(&[HELLO_NAME], SIDECAR_ALPN).bytes();
+    client.send(&hello).await.expect("sent");
+    assert_eq!(client.drain().await.0, [0x15, 3, 3, 0, 2, 2, 80]);
+    until_async("it is written down", async || !mesh.access_log().is_empty()).await;
+    let line = mesh.access_log().pop().expect("a line");
+    assert_eq!(line["reason"], "dial_refused");
+    let attempts = line["attempts"].as_array().expect("attempts").iter();
+    let addresses: HashSet<_> = attempts.map(|tried| tried["address"].to_string()).collect();
+    assert_eq!((addresses.len(), mesh.proxy().dials()), (8, 8), "{line}");
+}
+
+/// When the time of all attempts is over no other one begins, however many are left.
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_are_bounded_in_time() {
+    let mesh = Mesh::start(V4, |config| {
+        config.timeouts.stagger = Span(Duration::from_millis(100));
+        config.timeouts.dial = Span(Duration::from_millis(250));
+        config.timeouts.connect = Span(Duration::from_millis(1_000));
+    })
+    .await;
+    let mut backends = Vec::new();
+    for _ in 0..8 {
+        let backend = mesh.backend("dead").await;
+        backend.set(Behaviour::Swallow).await.expect("it swallows");
+        backends.push(backend);
+    }
+    let all = backends.iter().map(|one| endpoint(one.address(), HERE));
+    mesh.publish(vec![hello_service(all.collect())], &[]).await;
+    let mut client = raw(&mesh).await;
+    let hello = Hello::new(&[HELLO_NAME], SIDECAR_ALPN).bytes();
+    client.send(&hello).await.expect("sent");
+    assert_eq!(client.drain().await.0, [0x15, 3, 3, 0, 2, 2, 80]);
+    until("it is over", || mesh.count(Reason::DialTimeout) == 1).await;
+    // At 0, 100 and 200 ms, or later.
+    let dials = mesh.proxy().dials();
+    assert!((1..=3).contains(&dials), "{dials} attempts");
 }
 
 #[tokio::test(flavor = "multi_thread")]

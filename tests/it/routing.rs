@@ -170,18 +170,16 @@ async fn what_is_not_known_goes_nowhere() {
         until(&name, || mesh.count(reason) > 0).await;
     }
     let h2 = mesh.pki.client_config(&["h2", "http/1.1"]);
-    let refused = mesh
-        .client(Role::Inbound)
-        .with_config(h2)
-        .ask()
-        .await
-        .expect_err("no mesh ALPN");
-    assert_eq!(
-        refused.kind,
-        Kind::Alert(AlertDescription::UnrecognisedName)
-    );
+    for role in [Role::Inbound, Role::Outbound] {
+        let client = mesh.client(role).with_config(h2.clone());
+        let refused = client.ask().await.expect_err("no mesh ALPN");
+        assert_eq!(
+            refused.kind,
+            Kind::Alert(AlertDescription::UnrecognisedName)
+        );
+    }
     until("the gate is counted", || {
-        mesh.count(Reason::AlpnRefused) == 1
+        mesh.count(Reason::AlpnRefused) == 2
     })
     .await;
     assert_eq!(backend.connections(), 0);

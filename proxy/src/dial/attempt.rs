@@ -115,14 +115,6 @@ pub(super) fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     TcpStream::from_std(sockets::connect(address)?)
 }
 
-/// The endpoint had accepted and then closed: not a failure to connect.
-pub(super) fn is_early_close(fault: &io::Error) -> bool {
-    matches!(
-        fault.kind(),
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
-    )
-}
-
 /// What a fault of a connect is called, as an end and as an outcome.
 pub(super) fn failure(fault: &io::Error) -> (Reason, Outcome) {
     if is_our_own(fault) {

@@ -74,3 +74,18 @@ fn the_health_of_a_gateway_is_shared_and_its_counts_are_not() {
     assert!(b.is_out());
     assert_eq!(a.fingerprint(), b.fingerprint());
 }
+
+/// Snapshots come and go; an address that a new one has, too, is on its ramp still.
+#[test]
+fn a_ramp_outlives_whoever_used_the_address() {
+    let mut hosts = Hosts::new();
+    let key = host().key();
+    let (before, new) = hosts.of(key);
+    assert!(new);
+    before.readmit(Millis(10_000));
+    drop(before);
+    hosts.sweep();
+    let (after, new) = hosts.of(key);
+    assert!(!new);
+    assert_eq!(after.share_percent(Millis(15_000), Duration::ZERO), 50);
+}

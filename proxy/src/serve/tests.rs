@@ -70,3 +70,19 @@ async fn a_worker_that_has_ended_costs_no_client() {
     .await;
     proxy.stop().await;
 }
+
+/// A second gateway on the same address must not take half of the first one's clients.
+#[tokio::test]
+async fn a_second_gateway_on_the_same_address_is_told_so() {
+    let (_snapshots, receiver) = watch::channel(Arc::default());
+    let first = Proxy::start(two_workers(), receiver.clone()).expect("it starts");
+    let mut same = two_workers();
+    same.listeners[0].address = first.bound()[0].address;
+    let fault = Proxy::start(same, receiver).expect_err("the address is taken");
+    assert_eq!(fault.kind(), io::ErrorKind::AddrInUse);
+    let said = fault.to_string();
+    let named = format!("cannot listen on {}: ", first.bound()[0].address);
+    assert!(said.starts_with(&named), "{said}");
+    assert!(said.ends_with("choose another address"), "{said}");
+    first.stop().await;
+}
