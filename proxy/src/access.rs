@@ -12,7 +12,7 @@ use model::Origin;
 pub(crate) use self::quota::Quota;
 use crate::close::Close;
 use crate::config::Role;
-use crate::hello::Alpn;
+use crate::hello::{Alpn, Reject};
 use crate::table::Route;
 
 /// Reports that wait to be taken at most; some 300 bytes each.
@@ -47,6 +47,8 @@ pub struct Report {
     pub received: u64,
     /// From accept to the endpoint's first byte.
     pub first_byte: Option<Duration>,
+    /// What was wrong with its hello, where that is why it ended.
+    pub reject: Option<Reject>,
     /// How it ended.
     pub close: Close,
     /// Ends for the same reason that were not reported since the one before.

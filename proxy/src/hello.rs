@@ -8,6 +8,7 @@ mod alpn;
 mod body;
 mod extensions;
 mod name;
+mod opening;
 mod reader;
 mod record;
 mod reject;

@@ -11,6 +11,7 @@ use self::histogram::Histogram;
 pub use self::histogram::{BOUNDS, Latencies};
 use crate::access::Outcome;
 use crate::close::{Close, Reason, Stage};
+use crate::hello::Reject;
 
 /// Tiers that are counted one by one; the last stands for all that are further.
 pub const TIERS: usize = 8;
@@ -21,6 +22,7 @@ pub const TIERS: usize = 8;
 pub(crate) struct Stats {
     closes: Vec<AtomicU64>,
     outcomes: [AtomicU64; Outcome::ALL.len()],
+    rejects: [AtomicU64; Reject::ALL.len()],
     picks: [AtomicU64; TIERS],
     no_descriptor: AtomicU64,
     dropped: AtomicU64,
@@ -35,6 +37,8 @@ pub(crate) struct Stats {
 pub struct Totals {
     /// Connections that ended, by stage and reason; only what has happened.
     pub closes: Vec<(Stage, Reason, u64)>,
+    /// Hellos that were refused, by what was wrong with them.
+    pub rejects: Vec<(Reject, u64)>,
     /// Attempts to reach an endpoint, by what came of them; an attempt that a faster one overtook is counted when the
     /// connection no longer waits for it.
     pub outcomes: Vec<(Outcome, u64)>,
@@ -60,6 +64,7 @@ impl Stats {
         Self {
             closes: (0..cells).map(|_| AtomicU64::new(0)).collect(),
             outcomes: Default::default(),
+            rejects: std::array::from_fn(|_| AtomicU64::new(0)),
             picks: Default::default(),
             no_descriptor: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -99,6 +104,11 @@ impl Stats {
         self.outcomes[outcome as usize].fetch_add(1, Relaxed);
     }
 
+    /// A hello was refused for this.
+    pub(crate) fn refused(&self, reject: Reject) {
+        self.rejects[reject as usize].fetch_add(1, Relaxed);
+    }
+
     /// A hello was complete.
     pub(crate) fn heard(&self, took: Duration) {
         self.hello.record(took);
@@ -127,6 +137,10 @@ pub(crate) fn total(workers: &[Stats]) -> Totals {
         let count = sum(&|stats| stats.outcomes[*outcome as usize].load(Relaxed));
         (*outcome, count)
     };
+    let reject = |reject: &Reject| {
+        let count = sum(&|stats| stats.rejects[*reject as usize].load(Relaxed));
+        (*reject, count)
+    };
     let (mut hello, mut dial) = (Latencies::default(), Latencies::default());
     for stats in workers {
         stats.hello.add_to(&mut hello);
@@ -134,6 +148,7 @@ pub(crate) fn total(workers: &[Stats]) -> Totals {
     }
     Totals {
         closes,
+        rejects: Reject::ALL.iter().map(reject).collect(),
         outcomes: Outcome::ALL.iter().map(outcome).collect(),
         picks: std::array::from_fn(|tier| sum(&|stats| stats.picks[tier].load(Relaxed))),
         no_descriptor: sum(&|stats| stats.no_descriptor.load(Relaxed)),

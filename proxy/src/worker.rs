@@ -309,9 +309,17 @@ impl Worker {
             .append(&mut conn.held.borrow_mut(), bytes);
     }
 
-    /// Gives what was held back.
-    pub(crate) fn release(&self, held: Vec<u8>) {
-        self.holding.borrow_mut().release(held);
+    /// Whether there is room for this connection's hello, which is whole now, until an endpoint has answered it.
+    pub(crate) fn keep_whole(&self, conn: &Conn) -> bool {
+        let capacity = conn.held.borrow().capacity();
+        self.holding.borrow_mut().complete(capacity)
+    }
+
+    /// Gives back what was held of a connection.
+    pub(crate) fn release(&self, conn: &Conn) {
+        // From the hello's stage it comes only to the next one, and only with a hello that is whole and has room.
+        let whole = conn.stage() > Stage::Hello;
+        self.holding.borrow_mut().release(conn.held.take(), whole);
     }
 
     /// Puts a connection in the line of those whose hello is incomplete.
@@ -352,7 +360,7 @@ impl Worker {
             .get(key)
             .filter(|conn| conn.stage() == Stage::Hello && conn.asked_to_stop().is_none());
         if let Some(conn) = waiting {
-            holding.release(conn.held.take());
+            holding.release(conn.held.take(), false);
             conn.ask_to_stop(Reason::Overloaded);
         }
         waiting.is_some()
@@ -393,7 +401,7 @@ impl Worker {
 
     fn finished(&self, conn: &Conn, close: Close) {
         self.conns.borrow_mut().remove(conn.key);
-        self.release(conn.held.take());
+        self.release(conn);
         let source = self.source_at_accept(conn.listener, conn.peer);
         self.gauges()
             .leave(self.index, source.or_else(|| conn.source()));

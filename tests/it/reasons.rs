@@ -7,7 +7,7 @@ use discovery::Span;
 use gateway::config::{Gateway, ProxyProtocol, Role, Successes};
 use proxy::close::Reason;
 use sidecar::{Backend, Behaviour, HELLO_NAME, RawBackend, RawClient};
-use tests::{Hello, Mesh, Place, endpoint, hello_service, says, until_async};
+use tests::{Hello, Mesh, Place, endpoint, get, hello_service, metric, says, until_async};
 
 pub(crate) const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub(crate) const HERE: Place = Place {
@@ -78,6 +78,22 @@ async fn what_clients_send() {
     says(&mesh, Reason::HelloTimeout).await;
     send(&mesh, b"GET / HTTP/1.1\r\n\r\n").await;
     says(&mesh, Reason::NotTls).await;
+    let line = mesh.access_log().pop().expect("a line");
+    assert_eq!(
+        line["detail"],
+        "plain HTTP; the client must speak TLS on this port"
+    );
+    send(&mesh, b"SSH-2.0-OpenSSH_9.2\r\n").await;
+    let stats = mesh.app.addresses().stats;
+    until_async("each cause has a counter of its own", async || {
+        let text = get(stats, "/metrics").await.body;
+        let causes = ["http", "ssh", "text"].map(|cause| {
+            let label = format!("cause=\"{cause}\"");
+            metric(&text, "causeway_hellos_refused_total", &[&label])
+        });
+        causes == [1.0, 1.0, 0.0]
+    })
+    .await;
     // A handshake record with a ClientHello of two bytes.
     send(&mesh, &[0x16, 3, 1, 0, 6, 1, 0, 0, 2, 3, 3]).await;
     says(&mesh, Reason::MalformedHello).await;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use discovery::Span;
 use gateway::config::Role;
 use proxy::close::Reason;
-use sidecar::{Behaviour, RawBackend, RawClient, client_hello_bytes};
-use tests::{Mesh, Place, endpoint, hello_service, until};
+use sidecar::{Behaviour, HELLO_NAME, RawBackend, RawClient, client_hello_bytes};
+use tests::{Hello, Mesh, Place, endpoint, get, hello_service, until, until_async};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const HERE: Place = Place {
@@ -29,6 +29,11 @@ async fn one_endpoint(
     let hello =
         client_hello_bytes(&mesh.pki, sidecar::HELLO_NAME, sidecar::SIDECAR_ALPN).expect("a hello");
     (mesh, backend, hello)
+}
+
+async fn raw(mesh: &Mesh) -> RawClient {
+    let address = mesh.address(Role::Inbound);
+    RawClient::connect(address).await.expect("a connection")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -216,6 +221,58 @@ async fn pending_hellos_have_a_ceiling_and_the_oldest_goes() {
     drop(clients);
     drop(hello);
     until("all are gone", || mesh.proxy().open() == 0).await;
+}
+
+/// Whole hellos are held until an endpoint has answered: the large ones have a ceiling too, and leave room for usual ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn whole_hellos_that_wait_for_an_endpoint_have_a_ceiling() {
+    let (mesh, backend, _) = one_endpoint(|config| {
+        config.limits.pending_hello_bytes = 2 << 20;
+        config.timeouts.connect = Span(Duration::from_secs(2));
+    })
+    .await;
+    backend.set(Behaviour::Swallow).await.expect("it swallows");
+    let large = Hello::new(&[HELLO_NAME], &["istio"]).with(0x1234, vec![0; 60_000]);
+    let large = large.in_records(16_000);
+    let mut clients = Vec::new();
+    for _ in 0..40 {
+        let mut client = raw(&mesh).await;
+        client.send(&large).await.expect("sent");
+        clients.push(client);
+    }
+    // Of buffers of 60 to 64 KB 16 or 17 fit into half of 2 MiB.
+    until("most are refused", || mesh.count(Reason::Overloaded) >= 20).await;
+    let live = mesh.backend("live").await;
+    mesh.publish(
+        vec![hello_service(vec![endpoint(live.address(), HERE)])],
+        &[],
+    )
+    .await;
+    let answer = mesh.client(Role::Inbound).ask().await.expect("an answer");
+    assert_eq!(answer.who, "live");
+    // One that is still coming is not asked to make room for those.
+    let usual = Hello::new(&[HELLO_NAME], &["istio"]).bytes();
+    let mut slow = raw(&mesh).await;
+    slow.send(&usual[..50]).await.expect("sent");
+    let is_held = async || {
+        let open = get(mesh.app.addresses().admin, "/connections?limit=100").await;
+        let open = open.json();
+        let mut open = open["connections"].as_array().into_iter().flatten();
+        open.any(|one| one["stage"] == "hello")
+    };
+    until_async("its first half is there", is_held).await;
+    slow.send(&usual[50..]).await.expect("sent");
+    until("it came through", || live.connections() > 1).await;
+    drop((clients, slow));
+    until("nothing is left", || mesh.proxy().open() == 0).await;
+    let refused = mesh.count(Reason::Overloaded);
+    assert!(refused <= 32, "{refused} of 40 are refused");
+    // What they held is given back: there is room again.
+    let before = live.connections();
+    let mut client = raw(&mesh).await;
+    client.send(&large).await.expect("sent");
+    until("it came through", || live.connections() > before).await;
+    assert_eq!(mesh.count(Reason::Overloaded), refused);
 }
 
 #[tokio::test(flavor = "multi_thread")]

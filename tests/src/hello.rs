@@ -46,6 +46,12 @@ impl Hello {
     /// As it goes over the wire: one record (RFC 8446 sections 4.1.2 and 5.1).
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
+        self.in_records(usize::from(u16::MAX))
+    }
+
+    /// The same in records of so many bytes.
+    #[must_use]
+    pub fn in_records(&self, size: usize) -> Vec<u8> {
         let mut extensions = Vec::new();
         for (kind, data) in &self.extensions {
             extensions.extend(kind.to_be_bytes());
@@ -56,7 +62,10 @@ impl Hello {
         body.extend([0, 0, 2, 0x13, 0x01, 1, 0]);
         body.extend(prefixed(&extensions));
         let message = [&[1, 0][..], &prefixed(&body)].concat();
-        [&[0x16, 3, 1][..], &prefixed(&message)].concat()
+        let records = message.chunks(size);
+        records
+            .flat_map(|record| [&[0x16, 3, 1][..], &prefixed(record)].concat())
+            .collect()
     }
 }
 

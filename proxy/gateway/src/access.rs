@@ -169,6 +169,7 @@ mod tests {
             sent: 0,
             received: 0,
             first_byte: None,
+            reject: None,
             close: Close::new(Stage::Dial, Reason::DialRefused, Blame::Upstream),
             omitted: 0,
         }

@@ -124,7 +124,7 @@ pub struct Limits {
     pub connections_per_source: Option<usize>,
     /// Bytes of one hello, record headers included; 65536 by default.
     pub hello_bytes: usize,
-    /// Bytes of all hellos that are held at once; 33554432 (32 MiB) by default.
+    /// Bytes of all hellos that are still coming, and of those beyond 2 KB that wait for an endpoint; 33554432 (32 MiB) by default.
     pub pending_hello_bytes: usize,
 }
 

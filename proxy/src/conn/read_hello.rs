@@ -34,9 +34,14 @@ pub(super) async fn read_hello(
                 wants_header = wants_header && !proxy_header::take(worker, conn)?;
                 if !wants_header {
                     match parser.advance(&conn.held.borrow()) {
-                        Ok(Some(hello)) => return Ok(hello),
+                        Ok(Some(hello)) if worker.keep_whole(conn) => return Ok(hello),
+                        Ok(Some(_)) => return Err(conn.close(Reason::Overloaded, Blame::Gateway)),
                         Ok(None) => {}
-                        Err(fault) => return Err(conn.close(fault.reason(), Blame::Downstream)),
+                        Err(reject) => {
+                            worker.stats().refused(reject);
+                            conn.set_reject(reject);
+                            return Err(conn.close(reject.reason(), Blame::Downstream));
+                        }
                     }
                 }
             }

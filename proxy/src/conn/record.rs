@@ -13,7 +13,7 @@ use crate::balance::Choice;
 use crate::clock::{Clock, Micros, Millis};
 use crate::close::{Blame, Close, Reason, Stage};
 use crate::flows::Flow;
-use crate::hello::Alpn;
+use crate::hello::{Alpn, Reject};
 use crate::relay::{Behind, Traffic};
 use crate::table::Route;
 use crate::tick::Key;
@@ -75,6 +75,8 @@ struct Rare {
     client: OnceCell<SocketAddr>,
     /// Whom it counts for, of those that a header named.
     source: OnceCell<IpAddr>,
+    /// What was wrong with its hello.
+    reject: Cell<Option<Reject>>,
     /// Attempts that did not get the connection.
     attempts: RefCell<Vec<Attempt>>,
 }
@@ -158,6 +160,15 @@ impl Conn {
         let _ = self.rare().source.set(source);
     }
 
+    /// What was wrong with its hello, if anything was.
+    pub(super) fn reject(&self) -> Option<Reject> {
+        self.rare.get()?.reject.get()
+    }
+
+    pub(super) fn set_reject(&self, reject: Reject) {
+        self.rare().reject.set(Some(reject));
+    }
+
     /// An attempt that did not get the connection.
     pub(crate) fn note(&self, attempt: Attempt) {
         self.rare().attempts.borrow_mut().push(attempt);
@@ -197,7 +208,7 @@ impl Conn {
 
     /// Gives the hello's buffer back.
     pub(super) fn release_hello(&self, worker: &Worker) {
-        worker.release(self.held.take());
+        worker.release(self);
     }
 
     /// Bytes that have moved each way.

@@ -62,6 +62,7 @@ impl Conn {
             sent: self.traffic.sent.get(),
             received: self.traffic.received.get(),
             first_byte: self.first_byte(),
+            reject: self.reject(),
             close,
             omitted,
         }

@@ -1,6 +1,6 @@
 //! TLS records (RFC 8446 section 5.1): where each begins and ends. It does not look into their payloads.
 
-use super::Reject;
+use super::{Reject, opening};
 
 /// Bytes of a record's header: type, version, length.
 pub(super) const HEADER: usize = 5;
@@ -28,7 +28,9 @@ impl Record {
     /// What stands there can be no record of a hello.
     pub(super) fn at(raw: &[u8], at: usize) -> Result<Option<Self>, Reject> {
         let header = raw.get(at..).unwrap_or_default();
-        check_start(header, at == 0)?;
+        if !is_start(header, at == 0)? {
+            return Ok(None);
+        }
         let Some(&[_, _, _, high, low]) = header.first_chunk() else {
             return Ok(None);
         };
@@ -61,10 +63,11 @@ pub(super) fn payloads(raw: &[u8], end: usize) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Type and version, as far as they are there. In the first record they tell TLS from everything else.
-fn check_start(header: &[u8], first: bool) -> Result<(), Reject> {
+/// Whether type and version, as far as they are there, are those of a hello's record; `false` where that takes more bytes. In the
+/// first record they tell TLS from everything else.
+fn is_start(header: &[u8], first: bool) -> Result<bool, Reject> {
     let Some(&kind) = header.first() else {
-        return Ok(());
+        return Ok(false);
     };
     let major = header.get(1).copied().unwrap_or(3);
     let minor = header.get(2).copied().unwrap_or(0);
@@ -72,13 +75,13 @@ fn check_start(header: &[u8], first: bool) -> Result<(), Reject> {
     // another is not TLS as anybody speaks it, and the measured peers disagree about it.
     let known_version = major == 3 && minor <= 4;
     match kind {
-        HANDSHAKE if known_version => Ok(()),
+        HANDSHAKE if known_version => Ok(true),
         _ if !first => Err(Reject::ForeignRecord),
         HANDSHAKE => Err(Reject::RecordVersion),
         ALERT => Err(Reject::Alert),
         // SSL 2.0 sets the highest bit of its two-byte length: RFC 5246 appendix E.2.
         0x80.. => Err(Reject::Ssl2),
-        b'\t' | b'\n' | b'\r' | b' '..=b'~' => Err(Reject::Text),
+        b'\t' | b'\n' | b'\r' | b' '..=b'~' => opening::judge(header).map_or(Ok(false), Err),
         _ => Err(Reject::NotTls),
     }
 }

@@ -15,7 +15,10 @@ const POOL: usize = 256;
 #[derive(Debug)]
 pub(super) struct Holding {
     ceiling: usize,
+    /// What counts against the ceiling: all that is held but whole hellos of usual size.
     bytes: usize,
+    /// Of these, what whole hellos hold that are larger.
+    whole: usize,
     pool: Vec<Vec<u8>>,
     line: VecDeque<Key>,
 }
@@ -25,6 +28,7 @@ impl Holding {
         Self {
             ceiling,
             bytes: 0,
+            whole: 0,
             pool: Vec::new(),
             line: VecDeque::new(),
         }
@@ -43,9 +47,31 @@ impl Holding {
         self.bytes += held.capacity() - before;
     }
 
-    /// Takes back what one connection held.
-    pub(super) fn release(&mut self, mut held: Vec<u8>) {
-        self.bytes -= held.capacity();
+    /// A hello of so much capacity is whole, and stays until an endpoint has answered it; `false` if there is no room for that.
+    /// Those of usual size always have it: they are part of what a connection costs, whose number has a limit of its own. The
+    /// larger ones have half of the ceiling, but one at least, so that hellos which are still coming keep the other half: nothing
+    /// makes room where an endpoint does not answer.
+    pub(super) fn complete(&mut self, capacity: usize) -> bool {
+        if capacity <= SMALL {
+            self.bytes -= capacity;
+            return true;
+        }
+        if self.whole > 0 && self.whole + capacity > self.ceiling / 2 {
+            return false;
+        }
+        self.whole += capacity;
+        true
+    }
+
+    /// Takes back what one connection held; `whole`: its hello was whole, and there was room for it.
+    pub(super) fn release(&mut self, mut held: Vec<u8>, whole: bool) {
+        let capacity = held.capacity();
+        if !whole || capacity > SMALL {
+            self.bytes -= capacity;
+        }
+        if whole && capacity > SMALL {
+            self.whole -= capacity;
+        }
         if held.capacity() == SMALL && self.pool.len() < POOL {
             held.clear();
             self.pool.push(held);

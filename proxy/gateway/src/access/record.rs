@@ -15,6 +15,9 @@ pub(crate) struct Record {
     pub(crate) stage: &'static str,
     pub(crate) blame: &'static str,
     pub(crate) flag: &'static str,
+    /// What was wrong with the hello, where that is why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) detail: Option<String>,
     pub(crate) role: &'static str,
     pub(crate) listener: String,
     pub(crate) client: String,
@@ -89,6 +92,7 @@ impl Record {
             stage: close.stage.as_str(),
             blame: close.blame.as_str(),
             flag: close.reason.flag(),
+            detail: report.reject.map(|reject| reject.to_string()),
             role: report.role.as_str(),
             listener: report.listener.to_string(),
             client: report.client.to_string(),

@@ -81,6 +81,14 @@ fn connections(registry: &Registry, totals: &Totals) -> prometheus::Result<()> {
         &["stage", "reason"],
         closes,
     )?;
+    let rejects = totals.rejects.iter();
+    counter(
+        registry,
+        "causeway_hellos_refused_total",
+        "Hellos that were refused, by what was wrong with them.",
+        &["cause"],
+        rejects.map(|(reject, count)| ([reject.as_str().to_owned()], *count as f64)),
+    )?;
     let outcomes = totals.outcomes.iter();
     counter(
         registry,

@@ -127,15 +127,36 @@ fn refused() -> Vec<(&'static str, Vec<u8>, Reject, usize)> {
         (
             "HTTP",
             b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n".to_vec(),
-            Reject::Text,
-            1,
+            Reject::Http,
+            4,
         ),
-        ("SSH", b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(), Reject::Text, 1),
+        (
+            "HTTP with a long method",
+            b"OPTIONS * HTTP/1.1\r\n".to_vec(),
+            Reject::Http,
+            8,
+        ),
+        (
+            "HTTP/2",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+            Reject::Http,
+            16,
+        ),
+        ("SSH", b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(), Reject::Ssh, 4),
+        ("SMTP", b"EHLO a.test\r\n".to_vec(), Reject::Text, 1),
+        ("almost HTTP", b"GETS a.test\r\n".to_vec(), Reject::Text, 4),
+        ("an empty line", b"\n".to_vec(), Reject::Text, 1),
         (
             "PROXY header",
             b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n".to_vec(),
-            Reject::Text,
-            1,
+            Reject::ProxyHeader,
+            6,
+        ),
+        (
+            "PROXY header, version 2",
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec(),
+            Reject::ProxyHeader,
+            12,
         ),
         (
             "SSL 2.0",
@@ -479,6 +500,15 @@ fn every_reject_has_its_reason() {
     assert_eq!(Reject::NotClientHello.reason(), Reason::MalformedHello);
     assert_eq!(Reject::EmptyRecord.reason(), Reason::MalformedHello);
     assert_eq!(Reject::AddressAsName.reason(), Reason::BadName);
+    let mut names = Vec::new();
+    for reject in Reject::ALL {
+        let said = refused().iter().any(|row| row.2 == *reject);
+        assert!(said, "no row is refused for {reject:?}");
+        names.push(reject.as_str());
+    }
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), Reject::ALL.len(), "two have one name");
 }
 
 /// At once, one byte at a time, and in two pieces cut anywhere (within the first 2 KiB).
