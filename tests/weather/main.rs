@@ -1,5 +1,5 @@
-//! Bad weather that needs many descriptors, or few: the binary as a child. One at a time, because each takes all that the
-//! machine has.
+//! Stories that need the machine for themselves: bad weather with many descriptors, or few, with the binary as a child; the
+//! demo; what is counted by the kernel. One at a time, because each takes all that the machine has.
 
 mod crowds;
 mod demo;
