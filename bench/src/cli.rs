@@ -2,6 +2,7 @@
 
 pub(crate) mod backend;
 pub(crate) mod compare;
+pub(crate) mod floor;
 pub(crate) mod load;
 mod measured;
 pub(crate) mod memory;

@@ -4,6 +4,7 @@
 pub mod backend;
 pub mod compare;
 pub mod cores;
+pub mod floor;
 pub mod load;
 pub mod machine;
 pub mod memory;

@@ -3,6 +3,7 @@
 
 mod causeway;
 mod envoy;
+mod floor;
 mod haproxy;
 mod nginx;
 
@@ -39,6 +40,8 @@ pub enum Peer {
     Nginx,
     /// With its defaults and one worker.
     Envoy,
+    /// No gateway: a bare relay, for what the kernel alone costs. It copies, so for bulk it is no floor.
+    Floor,
 }
 
 /// What one server name leads to.
@@ -80,12 +83,13 @@ struct Setup {
 
 impl Peer {
     /// All of them, ours first.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Causeway,
         Self::HaproxySplice,
         Self::Haproxy,
         Self::Nginx,
         Self::Envoy,
+        Self::Floor,
     ];
 
     /// Its name in tables, files and arguments.
@@ -97,6 +101,7 @@ impl Peer {
             Self::HaproxySplice => "haproxy-splice",
             Self::Nginx => "nginx",
             Self::Envoy => "envoy",
+            Self::Floor => "floor",
         }
     }
 
@@ -110,6 +115,7 @@ impl Peer {
             Self::Haproxy | Self::HaproxySplice => haproxy::find()?,
             Self::Nginx => nginx::find()?,
             Self::Envoy => envoy::find()?,
+            Self::Floor => floor::find()?,
         };
         Ok(Found {
             peer: self,
@@ -125,6 +131,7 @@ impl Peer {
             Self::Haproxy | Self::HaproxySplice => "haproxy",
             Self::Nginx => "nginx",
             Self::Envoy => "wrk:worker",
+            Self::Floor => "bench",
         }
     }
 }
@@ -175,6 +182,7 @@ impl Found {
             Peer::HaproxySplice => haproxy::setup(&folder.0, address, routes, true),
             Peer::Nginx => nginx::setup(&folder.0, address, routes),
             Peer::Envoy => envoy::setup(&folder.0, address, routes),
+            Peer::Floor => floor::setup(address, routes),
         };
         for (file, text) in &setup.files {
             fs::write(folder.0.join(file), text)?;

@@ -24,7 +24,8 @@ fn ask(address: SocketAddr, sni: &str) -> load::Outcome {
 #[test]
 fn each_proxy_leads_each_name_to_its_own_endpoints() {
     let cores = Cores::share_out().unwrap();
-    for peer in Peer::ALL {
+    // The bare relay has a test of its own: this program is not the one that has its command.
+    for peer in Peer::ALL.into_iter().filter(|peer| *peer != Peer::Floor) {
         let found = match peer.find(Some(&causeway())) {
             Ok(found) => found,
             Err(error) => {
