@@ -271,4 +271,22 @@ mod tests {
             assert_eq!(gauges.place(0) == 1, handed, "{own} against {other}");
         }
     }
+
+    /// 256 long connections over 4 workers, whichever of them the kernel gives each one to: the most loaded has at most 1.2
+    /// times its share.
+    #[test]
+    fn long_connections_are_shared_evenly() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut patterns = vec![vec![0; 256], (0..256).map(|n| n / 64).collect::<Vec<_>>()];
+        patterns.extend((0..100).map(|_| (0..256).map(|_| rng.usize(..4)).collect()));
+        for pattern in patterns {
+            let gauges = gauges(4, 1_000, None);
+            for accepted_by in &pattern {
+                gauges.assign(gauges.place(*accepted_by));
+            }
+            let loads = (0..4).map(|at| gauges.workers[at].0.load(Relaxed));
+            let most = loads.max().unwrap_or_default();
+            assert!(most * 4 * 10 <= 256 * 12, "{most} of 256: {pattern:?}");
+        }
+    }
 }
