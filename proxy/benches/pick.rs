@@ -11,7 +11,7 @@ use model::{
     Chunked, Endpoint, Health, Hostname, Origin, Policy, Port, PortMap, Protocol, Service,
     Snapshot, TlsMode,
 };
-use proxy::balance::Tried;
+use proxy::balance::{Recent, Tried};
 use proxy::clock::{Clock, Millis};
 use proxy::config::{Config, Listener, Role};
 use proxy::control::Control;
@@ -69,9 +69,14 @@ fn pick(c: &mut Criterion) {
         let (mut control, tables) = control();
         control.apply(&Arc::new(snapshot(count)), Millis(1));
         let route = route(&tables);
+        // As a worker picks.
+        let mut recent = Recent::default();
         group.bench_function(count.to_string(), |b| {
             // Giving a choice back is part of a connection's close.
-            b.iter_with_large_drop(|| black_box(route.pick(SOURCE, Millis(1), &Tried::default())));
+            b.iter_with_large_drop(|| {
+                let balancer = recent.of(&route);
+                black_box(route.pick_from(balancer, SOURCE, Millis(1), &Tried::default()))
+            });
         });
     }
 }

@@ -14,6 +14,7 @@ mod draw;
 mod group;
 mod maglev;
 mod part;
+mod recent;
 mod retry;
 mod view;
 
@@ -28,6 +29,7 @@ pub(crate) use self::draw::Draw;
 use self::group::{Group, Part, Slot};
 use self::maglev::Maglev;
 pub(crate) use self::part::{ChunkParts, Compiler, Selection, is_forbidden};
+pub use self::recent::Recent;
 pub use self::view::{AddressView, Readiness, TierView, View};
 
 /// Envoy's overprovisioning factor, percent: a tier takes all the traffic until less than 1/1.4 of it is ready.

@@ -219,8 +219,12 @@ impl Dial {
         let Some(route) = conn.route.get() else {
             return false;
         };
-        let choice = match route.pick(conn.client().ip(), now, &self.tried) {
-            Ok(choice) => choice,
+        let picked = worker.with_balancer(route, |balancer| {
+            let choice = route.pick_from(balancer, conn.client().ip(), now, &self.tried)?;
+            Ok((choice, balancer.connect_timeout()))
+        });
+        let (choice, limit) = match picked {
+            Ok(picked) => picked,
             Err(reason) => {
                 self.failure.get_or_insert(reason);
                 return false;
@@ -230,10 +234,7 @@ impl Dial {
         self.attempts += 1;
         worker.stats().dialled();
         let started = worker.clock.micros();
-        let limit = route
-            .balancer()
-            .connect_timeout()
-            .unwrap_or_else(|| worker.config().timeouts.connect);
+        let limit = limit.unwrap_or_else(|| worker.config().timeouts.connect);
         let stagger = worker
             .config()
             .timeouts

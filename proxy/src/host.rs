@@ -122,6 +122,13 @@ impl Host {
         State::unpack(self.health().state.load(Relaxed))
     }
 
+    /// Whether it gets its full share: what nearly every address is, and quickly seen.
+    #[must_use]
+    #[inline]
+    pub(crate) fn is_steady(&self) -> bool {
+        self.health().state.load(Relaxed) == State::STEADY
+    }
+
     /// Whether it is not to be picked: ejected by dials, or found dead by probes. An ejection lasts beyond its time until a
     /// connect of our own has succeeded.
     #[must_use]
@@ -284,6 +291,7 @@ impl Host {
         u32::try_from(hash >> 32).unwrap_or(0)
     }
 
+    #[inline]
     fn health(&self) -> &Self {
         self.shared.as_deref().unwrap_or(self)
     }
@@ -302,9 +310,12 @@ impl State {
         matches!(self, Self::Ejected(_) | Self::Dead(_))
     }
 
+    /// [`State::Steady`] as it is packed.
+    const STEADY: u64 = 0;
+
     fn pack(self) -> u64 {
         let (tag, at) = match self {
-            Self::Steady => (0, Millis(0)),
+            Self::Steady => return Self::STEADY,
             Self::Ejected(at) => (1, at),
             Self::Ramping(at) => (2, at),
             Self::Warming(at) => (3, at),

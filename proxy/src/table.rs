@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use arc_swap::{ArcSwap, Guard};
 use foldhash::fast::RandomState;
@@ -35,7 +36,8 @@ pub struct Route {
     pub role: Role,
     /// Its connections and bytes, by who served them.
     pub flows: Flows,
-    pub(crate) balancer: ArcSwap<Balancer>,
+    balancer: ArcSwap<Balancer>,
+    edition: AtomicU32,
     pub(crate) open: AtomicU32,
     pub(crate) turn: AtomicU32,
     dirty: AtomicBool,
@@ -186,6 +188,7 @@ impl Route {
             role,
             flows: Flows::default(),
             balancer: ArcSwap::default(),
+            edition: AtomicU32::new(next_edition()),
             open: AtomicU32::new(0),
             turn: AtomicU32::new(0),
             dirty: AtomicBool::new(false),
@@ -234,11 +237,24 @@ impl Route {
         now: Millis,
         tried: &Tried,
     ) -> Result<Choice, Reason> {
-        let balancer = self.balancer.load();
+        self.pick_from(&self.balancer.load(), source, now, tried)
+    }
+
+    /// The same from a balancer of this route that the caller has at hand: see [`Recent`](crate::balance::Recent).
+    ///
+    /// # Errors
+    /// `NoEndpoint` when nothing usable is left.
+    pub fn pick_from(
+        self: &Arc<Self>,
+        balancer: &Balancer,
+        source: IpAddr,
+        now: Millis,
+        tried: &Tried,
+    ) -> Result<Choice, Reason> {
         let mut rng = fastrand::Rng::with_seed(fastrand::u64(..));
         let drawn = if tried.is_empty() {
             let mut draw = Draw {
-                balancer: &balancer,
+                balancer,
                 route: self,
                 source,
                 now,
@@ -266,6 +282,23 @@ impl Route {
         self.balancer.load()
     }
 
+    /// What it picks from, to keep.
+    pub(crate) fn balancer_arc(&self) -> Arc<Balancer> {
+        self.balancer.load_full()
+    }
+
+    /// Which balancer is in force: no two of the last four billion, of whichever routes, have the same number, and none has 0.
+    /// Who has seen it finds that balancer or a newer one.
+    pub(crate) fn edition(&self) -> u32 {
+        self.edition.load(Acquire)
+    }
+
+    /// Picks from this one from now on.
+    pub(crate) fn publish(&self, balancer: Balancer) {
+        self.balancer.store(Arc::new(balancer));
+        self.edition.store(next_edition(), Release);
+    }
+
     /// Has the control task compile it again, because a host was ejected; told once until that is done.
     pub(crate) fn mark_dirty(self: &Arc<Self>) {
         if !self.dirty.swap(true, Relaxed) {
@@ -276,6 +309,14 @@ impl Route {
 
     pub(crate) fn clear_dirty(&self) {
         self.dirty.store(false, Relaxed);
+    }
+}
+
+fn next_edition() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    match NEXT.fetch_add(1, Relaxed) {
+        0 => NEXT.fetch_add(1, Relaxed),
+        edition => edition,
     }
 }
 

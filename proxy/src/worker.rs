@@ -21,6 +21,7 @@ use self::conns::Conns;
 use self::held::Holding;
 use self::round::Round;
 use crate::access::{Quota, Report};
+use crate::balance::{Balancer, Recent};
 use crate::clock::{Clock, Millis};
 use crate::close::{Blame, Close, Reason, Stage};
 use crate::closer::{Batch, Closer};
@@ -93,6 +94,7 @@ pub(crate) struct Worker {
     holding: RefCell<Holding>,
     wheel: RefCell<Wheel>,
     closer: RefCell<Closer>,
+    recent: RefCell<Recent>,
 }
 
 /// Runs a worker on the calling thread until it is told to stop; says first whether it can.
@@ -206,6 +208,7 @@ impl Worker {
             holding: RefCell::new(Holding::new(ceiling)),
             wheel: RefCell::new(Wheel::new(clock.now())),
             closer: RefCell::new(Closer::new(shared.config.closing, shared.inboxes.len())),
+            recent: RefCell::default(),
             shared,
         }
     }
@@ -289,6 +292,11 @@ impl Worker {
     /// The route for a server name.
     pub(crate) fn find(&self, role: Role, port: u16, name: &str) -> Result<Arc<Route>, Reason> {
         self.shared.tables.load().find(role, port, name).cloned()
+    }
+
+    /// Lends the route's balancer in force.
+    pub(crate) fn with_balancer<T>(&self, route: &Route, f: impl FnOnce(&Balancer) -> T) -> T {
+        f(self.recent.borrow_mut().of(route))
     }
 
     /// The present moment, no older than a tick.

@@ -11,7 +11,7 @@ use model::{
     Chunked, Endpoint, Health, Hostname, Origin, Port, PortMap, Protocol, Service, Snapshot,
     TlsMode,
 };
-use proxy::balance::Tried;
+use proxy::balance::{Recent, Tried};
 use proxy::clock::{Clock, Millis};
 use proxy::config::{Config, Listener, Role};
 use proxy::control::Control;
@@ -63,8 +63,11 @@ fn picks(count: u64) {
     control.apply(&Arc::new(snapshot()), Millis(1));
     let table = tables.load();
     let route = table.find(Role::Inbound, 0, NAME).expect("a route");
+    // As a worker picks.
+    let mut recent = Recent::default();
     for _ in 0..count {
-        let picked = route.pick(black_box(SOURCE), Millis(1), &Tried::default());
+        let balancer = recent.of(route);
+        let picked = route.pick_from(balancer, black_box(SOURCE), Millis(1), &Tried::default());
         assert!(black_box(picked).is_ok());
     }
 }

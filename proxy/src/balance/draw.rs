@@ -32,6 +32,7 @@ pub(crate) struct Draw<'a, 'r> {
 
 impl<'a> Draw<'a, '_> {
     /// The slot to dial and its tier; `None` when chance found none that may be picked now.
+    #[inline]
     pub(crate) fn draw(&mut self) -> Option<(&'a Slot, u8)> {
         let balancer = self.balancer;
         let by_source = matches!(balancer.policy.load_balancer, LoadBalancer::SourceIp);
@@ -63,7 +64,7 @@ impl<'a> Draw<'a, '_> {
         let group = pool.group(self.rng)?;
         if tier.panic {
             // Who is ejected or not ready is drawn like anybody else.
-            let drawn = group.at(self.rng.u64(0..group.weight()));
+            let drawn = group.at(below(self.rng, group.units()));
             return Some((drawn.slot, share.tier));
         }
         let drawn = match balancer.policy.load_balancer {
@@ -72,42 +73,43 @@ impl<'a> Draw<'a, '_> {
             LoadBalancer::Random | LoadBalancer::SourceIp => self.acceptable(group)?,
         };
         match tier.spill {
-            Some(next) => Some(self.spill(drawn, share.tier, next)),
+            Some(next) => Some(self.spill(drawn, group, share.tier, next)),
             None => Some((drawn.slot, share.tier)),
         }
     }
 
+    #[inline]
     fn better_of_two(&mut self, group: &'a Group) -> Option<Drawn<'a>> {
         let first = self.acceptable(group)?;
-        let rest = group.weight() - first.weight;
-        if rest == 0 {
+        if group.units() == first.units {
             return Some(first);
         }
-        for _ in 0..DRAWS {
-            let at = self.rng.u64(0..rest);
-            // The first candidate's own weight is left out, so the second is another one.
-            let second = group.at(if at < first.start {
-                at
-            } else {
-                at + first.weight
-            });
-            // One address can stand in two slots, where two clusters list it.
-            let is_same = Arc::ptr_eq(&first.slot.host, &second.slot.host);
-            if is_same || !self.accepts(second.slot) {
-                continue;
+        let mut second = self.beside(group, &first);
+        if is_same(&first, &second) || !second.slot.host.is_steady() {
+            match self.insist_beside(group, &first, second) {
+                Some(other) => second = other,
+                None => return Some(first),
             }
-            let (a, b) = (first.slot.host.open(), second.slot.host.open());
-            let second_is_better = u128::from(b) * u128::from(first.weight)
-                < u128::from(a) * u128::from(second.weight);
-            return Some(if second_is_better { second } else { first });
         }
-        Some(first)
+        let (a, b) = (first.slot.host.open(), second.slot.host.open());
+        let second_is_better =
+            u128::from(b) * u128::from(first.units) < u128::from(a) * u128::from(second.units);
+        Some(if second_is_better { second } else { first })
     }
 
+    #[inline]
     fn acceptable(&mut self, group: &'a Group) -> Option<Drawn<'a>> {
-        let total = group.weight();
+        let drawn = group.at(below(self.rng, group.units()));
+        match drawn.slot.host.is_steady() {
+            true => Some(drawn),
+            false => self.insist(group, drawn),
+        }
+    }
+
+    /// One that is not simply taken is looked at, then others.
+    #[cold]
+    fn insist(&mut self, group: &'a Group, mut drawn: Drawn<'a>) -> Option<Drawn<'a>> {
         for _ in 0..DRAWS {
-            let drawn = group.at(self.rng.u64(0..total));
             if self.accepts(drawn.slot) {
                 return Some(drawn);
             }
@@ -116,6 +118,32 @@ impl<'a> Draw<'a, '_> {
             if group.ramps(self.now) {
                 break;
             }
+            drawn = group.at(below(self.rng, group.units()));
+        }
+        None
+    }
+
+    /// Another one: the first candidate's own weight is left out.
+    #[inline]
+    fn beside(&mut self, group: &'a Group, first: &Drawn<'a>) -> Drawn<'a> {
+        let at = below(self.rng, group.units() - first.units);
+        let skipped = if at < first.start { 0 } else { first.units };
+        group.at(at + skipped)
+    }
+
+    /// The same beside a first candidate.
+    #[cold]
+    fn insist_beside(
+        &mut self,
+        group: &'a Group,
+        first: &Drawn<'a>,
+        mut drawn: Drawn<'a>,
+    ) -> Option<Drawn<'a>> {
+        for _ in 0..DRAWS {
+            if !is_same(first, &drawn) && self.accepts(drawn.slot) {
+                return Some(drawn);
+            }
+            drawn = self.beside(group, first);
         }
         None
     }
@@ -128,11 +156,10 @@ impl<'a> Draw<'a, '_> {
 
     /// Whether a candidate may be taken now: one that is out is not, a ramping one with the probability of its share.
     fn accepts(&mut self, slot: &Slot) -> bool {
-        let state = slot.host.state();
-        if state == State::Steady || self.balancer.ignores_ejections {
+        if slot.host.is_steady() || self.balancer.ignores_ejections {
             return true;
         }
-        if matches!(state, State::Ejected(_)) {
+        if matches!(slot.host.state(), State::Ejected(_)) {
             self.route.mark_dirty();
             return false;
         }
@@ -142,7 +169,7 @@ impl<'a> Draw<'a, '_> {
     }
 
     /// The candidate of our own zone, unless one drawn in the next zone is much less loaded.
-    fn spill(&mut self, own: Drawn<'a>, tier: u8, next: u8) -> (&'a Slot, u8) {
+    fn spill(&mut self, own: Drawn<'a>, from: &Group, tier: u8, next: u8) -> (&'a Slot, u8) {
         let stay = (own.slot, tier);
         let open = u64::from(own.slot.host.open());
         if open <= SPILL_SLACK {
@@ -156,8 +183,9 @@ impl<'a> Draw<'a, '_> {
             return stay;
         };
         let other_open = u128::from(other.slot.host.open());
-        let hurts = u128::from(open - SPILL_SLACK) * u128::from(other.weight)
-            > 2 * other_open * u128::from(own.weight);
+        let own_weight = u128::from(own.units * from.unit());
+        let other_weight = u128::from(other.units * group.unit());
+        let hurts = u128::from(open - SPILL_SLACK) * other_weight > 2 * other_open * own_weight;
         if hurts && !other.slot.host.is_of_gateway() {
             (other.slot, next)
         } else {
@@ -168,10 +196,16 @@ impl<'a> Draw<'a, '_> {
 
 impl Tier {
     /// The pool to draw from: that of the class, or in panic any, by weight.
+    #[inline]
     fn pool(&self, class: Class, rng: &mut Rng) -> &Pool {
-        if !self.panic {
-            return &self.pools[class as usize];
+        match self.panic {
+            false => &self.pools[class as usize],
+            true => self.any_pool(class, rng),
         }
+    }
+
+    #[cold]
+    fn any_pool(&self, class: Class, rng: &mut Rng) -> &Pool {
         let mut at = rng.u64(0..self.pools.iter().map(Pool::weight).sum::<u64>().max(1));
         for pool in &self.pools {
             match at.checked_sub(pool.weight()) {
@@ -185,19 +219,34 @@ impl Tier {
 
 impl Pool {
     /// One of its groups, by its share; `None` when there is nothing to draw.
+    #[inline]
     fn group(&self, rng: &mut Rng) -> Option<&Group> {
         if let [only] = &*self.groups {
-            return (only.weight() > 0).then_some(only);
+            return (only.units() > 0).then_some(only);
         }
         let total = self
             .groups
             .last()
             .map(|group| group.upto)
             .filter(|total| *total > 0)?;
-        let at = rng.u64(0..total);
+        let at = below(rng, total);
         let group = &self.groups[self.groups.partition_point(|group| group.upto <= at)];
-        (group.weight() > 0).then_some(group)
+        (group.units() > 0).then_some(group)
     }
+}
+
+/// One address can stand in two slots, where two clusters list it.
+#[inline]
+fn is_same(one: &Drawn<'_>, other: &Drawn<'_>) -> bool {
+    Arc::ptr_eq(&one.slot.host, &other.slot.host)
+}
+
+/// A number below `limit`. Those that the limit does not divide evenly are favoured by one in 2^64 over it, which nobody can
+/// count; to draw again instead costs more than the rest of a draw.
+#[inline]
+fn below(rng: &mut Rng, limit: u64) -> u64 {
+    let product = u128::from(rng.u64(..)) * u128::from(limit);
+    u64::try_from(product >> 64).unwrap_or(0)
 }
 
 /// Equal in every worker and after every restart, so that a client keeps its endpoint.

@@ -23,35 +23,37 @@ pub(crate) struct Part {
     pub(crate) slots: Arc<[Slot]>,
     /// The weight of each slot where all are equal, else 0.
     each: u64,
-    /// `2^64 / each`, rounded down: multiplying by it takes the place of a division, which is many times as dear.
-    inverse: u64,
 }
 
-/// Parts side by side.
+/// Parts side by side. Their weight is counted in units: a slot's own weight where all slots weigh the same, so that the slot is
+/// found without a search or a division, else 1.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
     runs: Box<[Run]>,
-    /// For each stretch of `1 << shift` units of weight the run that its first unit falls on. There are at least as many
-    /// stretches as runs, so that few of them have more than one run to look through. Empty where one run is all.
+    /// For each stretch of `1 << shift` units the run that its first unit falls on. There are at least as many stretches as runs,
+    /// so that few of them have more than one run to look through. Empty where one run is all.
     guide: Box<[u32]>,
     shift: u32,
+    /// All slots weigh the same.
+    equal: bool,
     /// Cumulative share among the groups of its pool; only looked at where there are several.
     pub(crate) upto: u64,
 }
 
-/// One part and where it ends in its group, in units of weight; it begins where the one before ends.
+/// One part, and where it begins and ends in its group, in units.
 #[derive(Debug)]
 struct Run {
+    begin: u64,
     end: u64,
     part: Part,
 }
 
-/// A slot that was found, and where it stands in its group, in units of weight.
+/// A slot that was found, and where it stands in its group, in units.
 #[derive(Clone, Copy)]
 pub(crate) struct Drawn<'a> {
     pub(crate) slot: &'a Slot,
     pub(crate) start: u64,
-    pub(crate) weight: u64,
+    pub(crate) units: u64,
 }
 
 impl Part {
@@ -71,7 +73,6 @@ impl Part {
         Self {
             slots: slots.collect(),
             each: if equal { first } else { 0 },
-            inverse: u64::MAX / first.max(1),
         }
     }
 
@@ -91,14 +92,6 @@ impl Part {
 
     /// The slot that a weight below the part's falls on; where it starts within the part; its weight.
     fn at(&self, within: u64) -> (&Slot, u64, u64) {
-        if self.each > 0 {
-            let product = u128::from(within) * u128::from(self.inverse);
-            let mut index = u64::try_from(product >> 64).unwrap_or(u64::MAX);
-            // At most one too few: the inverse is less than one below 2^64 / each, and `within` is below 2^64.
-            index += u64::from(within - index * self.each >= self.each);
-            let slot = &self.slots[usize::try_from(index).unwrap_or(usize::MAX)];
-            return (slot, index * self.each, self.each);
-        }
         let index = self.slots.partition_point(|slot| slot.upto <= within);
         let start = match index {
             0 => 0,
@@ -122,23 +115,32 @@ impl Group {
 
     /// The parts in their order; those without weight are left out.
     pub(crate) fn of(parts: impl IntoIterator<Item = Part>) -> Self {
-        let mut total = 0;
         let parts = parts.into_iter().filter(|part| part.weight() > 0);
-        let runs: Box<[Run]> = parts
-            .map(|part| {
-                total += part.weight();
-                Run { end: total, part }
-            })
-            .collect();
-        let Some(last) = total.checked_sub(1) else {
+        let parts: Vec<Part> = parts.collect();
+        let Some(first) = parts.first() else {
             return Self::default();
         };
+        let equal = first.each > 0 && parts.iter().all(|part| part.each == first.each);
+        let mut end = 0;
+        let runs: Box<[Run]> = parts
+            .into_iter()
+            .map(|part| {
+                let begin = end;
+                end += match equal {
+                    true => part.slots.len() as u64,
+                    false => part.weight(),
+                };
+                Run { begin, end, part }
+            })
+            .collect();
         if runs.len() == 1 {
             return Self {
                 runs,
+                equal,
                 ..Self::default()
             };
         }
+        let last = end - 1;
         let enough = u64::try_from(runs.len() * 2).unwrap_or(u64::MAX);
         let shift = (0..u64::BITS - 1)
             .find(|shift| last >> shift < enough)
@@ -149,12 +151,27 @@ impl Group {
             guide: guide.collect(),
             shift,
             runs,
+            equal,
             upto: 0,
         }
     }
 
-    pub(crate) fn weight(&self) -> u64 {
+    /// How many units there are.
+    #[inline]
+    pub(crate) fn units(&self) -> u64 {
         self.runs.last().map_or(0, |run| run.end)
+    }
+
+    /// What a unit weighs.
+    pub(crate) fn unit(&self) -> u64 {
+        match (self.equal, self.runs.first()) {
+            (true, Some(run)) => run.part.each,
+            _ => 1,
+        }
+    }
+
+    pub(crate) fn weight(&self) -> u64 {
+        self.units() * self.unit()
     }
 
     /// The parts, in their order.
@@ -162,38 +179,46 @@ impl Group {
         self.runs.iter().map(|run| &run.part)
     }
 
-    /// The slot that a weight below the group's falls on.
-    pub(crate) fn at(&self, at: u64) -> Drawn<'_> {
-        let (run, before) = match &*self.runs {
-            [only] => (only, 0),
+    /// The slot that a unit falls on; there must be so many.
+    #[inline]
+    pub(crate) fn at(&self, unit: u64) -> Drawn<'_> {
+        let run = match &*self.runs {
+            [only] => only,
             runs => {
-                let stretch = usize::try_from(at >> self.shift).unwrap_or(usize::MAX);
+                let stretch = usize::try_from(unit >> self.shift).unwrap_or(usize::MAX);
                 let mut which = self.guide[stretch] as usize;
-                while runs[which].end <= at {
+                while runs[which].end <= unit {
                     which += 1;
                 }
-                let before = which.checked_sub(1).map_or(0, |before| runs[before].end);
-                (&runs[which], before)
+                &runs[which]
             }
         };
-        let (slot, start, weight) = run.part.at(at - before);
+        let within = unit - run.begin;
+        if self.equal {
+            let slot = &run.part.slots[usize::try_from(within).unwrap_or(usize::MAX)];
+            return Drawn {
+                slot,
+                start: unit,
+                units: 1,
+            };
+        }
+        let (slot, start, units) = run.part.at(within);
         Drawn {
             slot,
-            start: before + start,
-            weight,
+            start: run.begin + start,
+            units,
         }
     }
 
     /// The slot whose turn it is: exactly in turn where all weights are equal, else spread by the golden ratio, whose
     /// multiples fall evenly (each slot gets its weight's share within a few turns).
     pub(crate) fn in_turn(&self, turn: u32) -> Drawn<'_> {
-        let total = self.weight();
-        let each = self.runs[0].part.each;
-        if each > 0 && self.parts().all(|part| part.each == each) {
-            return self.at(u64::from(turn) % (total / each) * each);
+        let units = self.units();
+        if self.equal {
+            return self.at(u64::from(turn) % units);
         }
         let spread = u64::from(turn).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let at = (u128::from(spread) * u128::from(total)) >> 64;
+        let at = (u128::from(spread) * u128::from(units)) >> 64;
         self.at(u64::try_from(at).unwrap_or(0))
     }
 }
@@ -226,15 +251,17 @@ mod tests {
             let mut start = 0;
             for (part, weights) in group.parts().zip(weights.iter().filter(|part| !part.is_empty())) {
                 for (slot, weight) in part.slots.iter().zip(weights) {
-                    for at in start..start + weight {
-                        let drawn = group.at(at);
+                    let units = weight / group.unit();
+                    for unit in start..start + units {
+                        let drawn = group.at(unit);
                         prop_assert!(std::ptr::eq(drawn.slot, slot));
-                        prop_assert_eq!((drawn.start, drawn.weight), (start, *weight));
+                        prop_assert_eq!((drawn.start, drawn.units), (start, units));
                     }
-                    start += weight;
+                    start += units;
                 }
             }
-            prop_assert_eq!(group.weight(), start);
+            prop_assert_eq!((group.units(), group.weight()), (start, start * group.unit()));
+            prop_assert!(!equal || start == 0 || group.unit() == 7);
         }
     }
 }

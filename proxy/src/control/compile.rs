@@ -385,7 +385,7 @@ impl Entry {
             self.chunks = Vec::new();
         }
         self.excluded = excluded.into();
-        self.route.balancer.store(Arc::new(balancer));
+        self.route.publish(balancer);
     }
 }
 

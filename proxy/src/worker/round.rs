@@ -25,6 +25,8 @@ impl Round {
         let ticks = usize::try_from(closer.round().as_millis() / TICK.as_millis()).unwrap_or(1);
         if self.ticks_left == 0 || self.next > places {
             self.next = 0;
+            // What control has replaced meanwhile can go.
+            worker.recent.borrow_mut().clear();
         }
         // A round that became quicker meanwhile ends sooner.
         self.ticks_left = if self.next == 0 {

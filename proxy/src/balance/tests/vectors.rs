@@ -222,6 +222,6 @@ fn route(endpoints: &[Endpoint], policy: Policy, overprovisioning: u32) -> Arc<R
         overprovisioning,
     };
     let (balancer, _) = assemble(&[parts], &setting, &mut compiler, &mut Assembly::default());
-    route.balancer.store(Arc::new(balancer));
+    route.publish(balancer);
     route
 }
