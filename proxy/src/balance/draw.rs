@@ -10,7 +10,7 @@ use fastrand::Rng;
 use model::LoadBalancer;
 
 use super::group::Drawn;
-use super::{Balancer, Class, Group, Pool, Share, Slot, Tier};
+use super::{Balancer, Class, Group, Maglev, Pool, Share, Slot, Tier};
 use crate::clock::Millis;
 use crate::host::State;
 use crate::table::Route;
@@ -55,10 +55,8 @@ impl<'a> Draw<'a, '_> {
             .as_ref()
             .filter(|_| share.class == Class::Healthy && !tier.panic)
         {
-            return (0..DRAWS)
-                .filter_map(|attempt| maglev.slot(tier, hash, attempt))
-                .find(|slot| self.accepts(slot))
-                .map(|slot| (slot, share.tier));
+            let slot = self.by_hash(maglev, tier, hash)?;
+            return Some((slot, share.tier));
         }
         let pool = tier.pool(share.class, self.rng);
         let group = pool.group(self.rng)?;
@@ -149,9 +147,31 @@ impl<'a> Draw<'a, '_> {
     }
 
     fn next_in_turn(&mut self, group: &'a Group) -> Option<Drawn<'a>> {
-        (0..DRAWS)
-            .map(|_| group.in_turn(self.route.turn.fetch_add(1, Relaxed)))
-            .find(|drawn| self.accepts(drawn.slot))
+        for _ in 0..DRAWS {
+            let drawn = group.in_turn(self.route.turn.fetch_add(1, Relaxed));
+            if self.accepts(drawn.slot) {
+                return Some(drawn);
+            }
+            // As in `insist`, and below.
+            if group.ramps(self.now) {
+                break;
+            }
+        }
+        None
+    }
+
+    fn by_hash(&mut self, maglev: &Maglev, tier: &'a Tier, hash: u64) -> Option<&'a Slot> {
+        let groups = &tier.pools[Class::Healthy as usize].groups;
+        for attempt in 0..DRAWS {
+            let slot = maglev.slot(tier, hash, attempt)?;
+            if self.accepts(slot) {
+                return Some(slot);
+            }
+            if groups.iter().all(|group| group.ramps(self.now)) {
+                break;
+            }
+        }
+        None
     }
 
     /// Whether a candidate may be taken now: one that is out is not, a ramping one with the probability of its share.

@@ -26,7 +26,7 @@ impl Bench {
 }
 
 /// One endpoint in each of two other networks of different regions, and one of our own where `own`.
-fn two_networks(bench: &mut Bench, own: bool) -> Arc<Route> {
+fn two_networks(bench: &mut Bench, own: bool, policy: Policy) -> Arc<Route> {
     let mut all = vec![
         away(1, "eu", "n3", "eu-west/a", Health::Healthy),
         away(2, "ap", "n4", "ap-south/a", Health::Healthy),
@@ -35,7 +35,7 @@ fn two_networks(bench: &mut Bench, own: bool) -> Arc<Route> {
         all.push(endpoint(3, "us-west/a", Health::Healthy));
     }
     let networks = [("n3", vec![gateway(N3)]), ("n4", vec![gateway(N4)])];
-    bench.apply(service(all, Policy::default()), &networks)
+    bench.apply(service(all, policy), &networks)
 }
 
 /// Of a thousand first picks at this moment, how many go to each address.
@@ -49,10 +49,26 @@ fn picked(route: &Arc<Route>, now: Millis) -> HashMap<String, usize> {
     counts
 }
 
+/// Whatever the policy: the share that the ramp leaves over goes to the next network.
 #[test]
 fn a_dead_network_leaves_and_comes_back_on_a_ramp() {
+    for load_balancer in [
+        LoadBalancer::LeastRequest,
+        LoadBalancer::RoundRobin,
+        LoadBalancer::Random,
+        LoadBalancer::SourceIp,
+    ] {
+        leaves_and_comes_back(Policy {
+            load_balancer,
+            ..Policy::default()
+        });
+    }
+}
+
+fn leaves_and_comes_back(policy: Policy) {
+    let name = policy.load_balancer;
     let mut bench = Bench::with_regions(&["us-west", "eu-west", "ap-south"]);
-    let route = two_networks(&mut bench, false);
+    let route = two_networks(&mut bench, false, policy);
     assert_eq!(picked(&route, NOW), [(N3.to_owned(), 1_000)].into());
 
     bench.probed(N3, Outcome::Refused, 2, NOW);
@@ -76,13 +92,13 @@ fn a_dead_network_leaves_and_comes_back_on_a_ramp() {
         let of_it = counts.get(N3).copied().unwrap_or(0);
         assert!(
             (least..=most).contains(&of_it),
-            "{counts:?} after {seconds} s"
+            "{name:?}: {counts:?} after {seconds} s"
         );
         let view = route.balancer().view(now);
         let said = view.tiers[0].addresses[0].share * 10.0;
         assert!(
             (said - of_it as f64).abs() < 60.0,
-            "{said} is said, {of_it} are so"
+            "{name:?}: {said} is said, {of_it} are so"
         );
     }
 }
@@ -90,7 +106,7 @@ fn a_dead_network_leaves_and_comes_back_on_a_ramp() {
 #[test]
 fn two_that_die_together_are_tried_when_nothing_else_is_left() {
     let mut bench = Bench::new();
-    let route = two_networks(&mut bench, true);
+    let route = two_networks(&mut bench, true, Policy::default());
     bench.probed(N3, Outcome::TimedOut, 3, NOW);
     let own = route.pick(SOURCE, NOW, &Tried::default()).expect("our own");
     assert_eq!(own.address().to_string(), "10.0.0.3:80");
@@ -168,14 +184,14 @@ fn a_dead_gateway_leaves_the_network_to_the_others() {
 #[test]
 fn a_gateway_that_is_gone_is_forgotten() {
     let mut bench = Bench::new();
-    let route = two_networks(&mut bench, false);
+    let route = two_networks(&mut bench, false, Policy::default());
     bench.probed(N3, Outcome::Refused, 3, NOW);
     let all = vec![away(2, "ap", "n4", "ap-south/a", Health::Healthy)];
     bench.apply(
         service(all, Policy::default()),
         &[("n4", vec![gateway(N4)])],
     );
-    let again = two_networks(&mut bench, false);
+    let again = two_networks(&mut bench, false, Policy::default());
     assert!(Arc::ptr_eq(&route, &again));
     let states = route.balancer().view(NOW).tiers;
     let mut addresses = states.iter().flat_map(|tier| &tier.addresses);
