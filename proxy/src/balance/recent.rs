@@ -10,7 +10,7 @@ use crate::table::Route;
 /// Places. Routes whose editions fall on one place take turns, and cost then what they would cost without.
 const PLACES: usize = 256;
 
-/// A worker's own references to balancers, each with its edition: see [`Route::edition`].
+/// A worker's own references to balancers, each with the number that tells it from all others.
 #[derive(Debug)]
 pub struct Recent {
     places: Box<[(u32, Arc<Balancer>)]>,
