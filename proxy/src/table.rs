@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32};
 
 use arc_swap::{ArcSwap, Guard};
 use foldhash::fast::RandomState;
@@ -38,6 +38,8 @@ pub struct Route {
     pub flows: Flows,
     balancer: ArcSwap<Balancer>,
     edition: AtomicU32,
+    /// Where workers keep its balancer at hand: see [`Recent`](crate::balance::Recent).
+    pub(crate) place: u8,
     pub(crate) open: AtomicU32,
     pub(crate) turn: AtomicU32,
     dirty: AtomicBool,
@@ -189,6 +191,7 @@ impl Route {
             flows: Flows::default(),
             balancer: ArcSwap::default(),
             edition: AtomicU32::new(next_edition()),
+            place: next_place(),
             open: AtomicU32::new(0),
             turn: AtomicU32::new(0),
             dirty: AtomicBool::new(false),
@@ -310,6 +313,12 @@ impl Route {
     pub(crate) fn clear_dirty(&self) {
         self.dirty.store(false, Relaxed);
     }
+}
+
+/// In turn, so that few routes share one.
+fn next_place() -> u8 {
+    static NEXT: AtomicU8 = AtomicU8::new(0);
+    NEXT.fetch_add(1, Relaxed)
 }
 
 fn next_edition() -> u32 {

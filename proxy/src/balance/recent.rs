@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::Balancer;
 use crate::table::Route;
 
-/// Places. Routes whose editions fall on one place take turns, and cost then what they would cost without.
+/// Places: as many as there are values of [`Route::place`]. Routes that share one take turns, and cost then what they would cost
+/// without.
 const PLACES: usize = 256;
 
 /// A worker's own references to balancers, each with the number that tells it from all others.
@@ -21,7 +22,8 @@ impl Recent {
     #[inline]
     pub fn of(&mut self, route: &Route) -> &Balancer {
         let edition = route.edition();
-        let (known, balancer) = &mut self.places[edition as usize % PLACES];
+        // A place of its own, so that of each route only the newest is kept.
+        let (known, balancer) = &mut self.places[usize::from(route.place)];
         if *known != edition {
             cold_path();
             *balancer = route.balancer_arc();

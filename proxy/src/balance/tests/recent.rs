@@ -59,3 +59,23 @@ fn it_keeps_nothing_that_was_let_go() {
     assert!(old.upgrade().is_none());
     assert!(std::ptr::eq(recent.of(&route), &**route.balancer()));
 }
+
+/// A route that is compiled again and again, as one of many endpoints is, costs a worker one balancer, not one for each time.
+#[test]
+fn of_each_route_only_the_newest_is_kept() {
+    let mut bench = Bench::new();
+    let one = |weight| {
+        let mut one = endpoint(1, "us-west/a", Health::Healthy);
+        one.weight = weight;
+        vec![one]
+    };
+    let mut recent = Recent::default();
+    let mut old = Vec::new();
+    for weight in 1..=300 {
+        let route = bench.apply(service(one(weight), Policy::default()), &[]);
+        recent.of(&route);
+        old.push(Arc::downgrade(&route.balancer_arc()));
+    }
+    let alive = old.iter().filter(|balancer| balancer.strong_count() > 0);
+    assert_eq!(alive.count(), 1);
+}
