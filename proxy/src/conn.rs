@@ -158,6 +158,8 @@ fn open<'a>(
 /// arbitrary TLS off mesh services (Istio's AUTO_PASSTHROUGH chains match on the same five).
 fn find_route(worker: &Worker, conn: &Conn, hello: &Hello) -> Result<bool, Close> {
     conn.enter(Stage::Route);
+    // A hello that came in one piece has not been held to it yet.
+    worker.enforce_ceiling();
     conn.alpn.set(hello.alpn);
     let listener = worker.bound(conn.listener);
     let name = hello.name.as_str();

@@ -423,6 +423,7 @@ impl Worker {
                 .is_err()
         {
             self.stats().lost_report();
+            self.shared.quota.give_back(close, omitted);
         }
     }
 }

@@ -64,6 +64,14 @@ impl Quota {
             None
         }
     }
+
+    /// The report was lost on its way: the next one says how many were left out before it.
+    pub(crate) fn give_back(&self, close: Close, omitted: u64) {
+        if close.is_failure() {
+            let of = &self.reasons[close.reason as usize];
+            of.omitted.fetch_add(omitted, Relaxed);
+        }
+    }
 }
 
 #[cfg(test)]
