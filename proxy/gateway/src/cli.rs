@@ -10,6 +10,7 @@ mod status;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -155,16 +156,28 @@ fn run(file: Option<PathBuf>, set: &[String]) -> anyhow::Result<ExitCode> {
                 _ = tokio::signal::ctrl_c() => break,
             }
         }
-        let patience = tokio::select! {
-            () = app.drain() => Duration::MAX,
-            _ = terminate.recv() => AT_ONCE,
-            _ = tokio::signal::ctrl_c() => AT_ONCE,
+        let drained = {
+            let mut draining = pin!(app.drain());
+            loop {
+                tokio::select! {
+                    () = &mut draining => break true,
+                    _ = hang_up.recv() => app.reopen_access_log(),
+                    _ = terminate.recv() => break false,
+                    _ = tokio::signal::ctrl_c() => break false,
+                }
+            }
         };
-        if patience == AT_ONCE {
-            tracing::warn!("a second signal: stopping now");
+        let mut stopping = pin!(app.stop());
+        if drained {
+            tokio::select! {
+                () = &mut stopping => return anyhow::Ok(()),
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
         }
+        tracing::warn!("a second signal: stopping now");
         // What is not on disk by then is read anew.
-        let _ = tokio::time::timeout(patience, app.stop()).await;
+        let _ = tokio::time::timeout(AT_ONCE, stopping).await;
         anyhow::Ok(())
     });
     // Before the error that ends it, if one does.

@@ -4,9 +4,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::mpsc::{Receiver, SendError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -19,6 +19,9 @@ const BATCH: usize = 64 << 10;
 
 /// How long a start waits for a file to open: that of a named pipe waits for a reader (fifo(7)), perhaps for ever.
 const OPENING: Duration = Duration::from_secs(1);
+
+/// How soon a full inbox is tried again.
+const AGAIN: Duration = Duration::from_millis(5);
 
 /// Where lines go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +39,8 @@ pub(crate) enum To {
 pub(crate) struct Writer {
     inbox: SyncSender<Message>,
     counts: Arc<Counts>,
+    /// To be opened again, although the inbox was too full to say so.
+    reopen: Arc<AtomicBool>,
 }
 
 /// What became of lines.
@@ -68,19 +73,29 @@ impl Writer {
     pub(crate) fn start(name: &str, to: To) -> io::Result<Self> {
         let (inbox, messages) = sync_channel(WAITING);
         let counts = Arc::new(Counts::default());
-        let (opened, open) = sync_channel(1);
-        let (of_thread, place) = (counts.clone(), to.clone());
+        let reopen = Arc::new(AtomicBool::new(false));
+        // Without a place for an answer, so that one is either heard or known not to be.
+        let (opened, open) = sync_channel(0);
+        let (of_thread, place, wanted) = (counts.clone(), to.clone(), reopen.clone());
         std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || match Sink::open(&place) {
-                Ok(sink) => {
-                    // Who asked may have stopped waiting.
-                    let _ = opened.send(Ok(()));
-                    write_all(&messages, sink, &place, &of_thread);
-                }
-                Err(fault) => {
-                    let _ = opened.send(Err(fault));
-                }
+            .spawn(move || {
+                let sink = match Sink::open(&place) {
+                    Ok(sink) => {
+                        // Who asked may have stopped waiting.
+                        let _ = opened.send(Ok(()));
+                        Some(sink)
+                    }
+                    Err(fault) => match opened.send(Err(fault)) {
+                        Ok(()) => return,
+                        Err(SendError(answer)) => {
+                            let fault = answer.err();
+                            tracing::warn!(?fault, to = ?place, "it cannot be opened; lines are lost until it is opened again, which SIGHUP asks for");
+                            None
+                        }
+                    },
+                };
+                write_all(&messages, sink, &place, &of_thread, &wanted);
             })?;
         match open.recv_timeout(OPENING) {
             Ok(result) => result?,
@@ -91,7 +106,11 @@ impl Writer {
                 );
             }
         }
-        Ok(Self { inbox, counts })
+        Ok(Self {
+            inbox,
+            counts,
+            reopen,
+        })
     }
 
     /// What became of lines so far.
@@ -108,20 +127,31 @@ impl Writer {
 
     /// Has the file opened again.
     pub(crate) fn reopen(&self) {
-        // So many lines wait that the sink is stuck; opening it again can wait for the next request.
-        let _ = self.inbox.try_send(Message::Reopen);
+        if self.inbox.try_send(Message::Reopen).is_err() {
+            self.reopen.store(true, Relaxed);
+        }
     }
 
     /// Waits until what was handed over before is written.
     pub(crate) async fn flush(&self) {
         let (done, written) = oneshot::channel();
-        if self.inbox.try_send(Message::Flush(done)).is_ok() {
-            let _ = written.await;
+        let mut message = Message::Flush(done);
+        while let Err(TrySendError::Full(back)) = self.inbox.try_send(message) {
+            message = back;
+            tokio::time::sleep(AGAIN).await;
         }
+        // Where the thread has ended, that is known at once.
+        let _ = written.await;
     }
 }
 
-fn write_all(messages: &Receiver<Message>, mut sink: Sink, to: &To, counts: &Counts) {
+fn write_all(
+    messages: &Receiver<Message>,
+    mut sink: Option<Sink>,
+    to: &To,
+    counts: &Counts,
+    reopen: &AtomicBool,
+) {
     let mut batch = String::new();
     let mut lines = 0;
     while let Ok(first) = messages.recv() {
@@ -134,12 +164,7 @@ fn write_all(messages: &Receiver<Message>, mut sink: Sink, to: &To, counts: &Cou
                 }
                 Message::Reopen => {
                     write_batch(&mut sink, &mut batch, &mut lines, counts);
-                    match Sink::open(to) {
-                        Ok(opened) => sink = opened,
-                        Err(fault) => {
-                            tracing::warn!(%fault, ?to, "it cannot be opened again; lines go where they went");
-                        }
-                    }
+                    open_again(&mut sink, to);
                 }
                 Message::Flush(done) => {
                     write_batch(&mut sink, &mut batch, &mut lines, counts);
@@ -151,16 +176,29 @@ fn write_all(messages: &Receiver<Message>, mut sink: Sink, to: &To, counts: &Cou
                 .flatten();
         }
         write_batch(&mut sink, &mut batch, &mut lines, counts);
+        if reopen.swap(false, Relaxed) {
+            open_again(&mut sink, to);
+        }
     }
 }
 
-fn write_batch(sink: &mut Sink, batch: &mut String, lines: &mut u64, counts: &Counts) {
+fn open_again(sink: &mut Option<Sink>, to: &To) {
+    match Sink::open(to) {
+        Ok(opened) => *sink = Some(opened),
+        Err(fault) => {
+            tracing::warn!(%fault, ?to, "it cannot be opened again; lines go where they went");
+        }
+    }
+}
+
+fn write_batch(sink: &mut Option<Sink>, batch: &mut String, lines: &mut u64, counts: &Counts) {
     if batch.is_empty() {
         return;
     }
-    let count = match sink.write(batch.as_bytes()) {
-        Ok(()) => &counts.written,
-        Err(_) => &counts.lost,
+    let written = sink.as_mut().map(|sink| sink.write(batch.as_bytes()));
+    let count = match written {
+        Some(Ok(())) => &counts.written,
+        Some(Err(_)) | None => &counts.lost,
     };
     count.fetch_add(*lines, Relaxed);
     *lines = 0;
@@ -255,6 +293,36 @@ mod tests {
         let mut read = [0; 5];
         io::Read::read_exact(&mut reader, &mut read).expect("the line waited");
         assert_eq!(read, line(1).as_bytes());
+    }
+
+    /// What fits is handed over before the flush, however much that is; nothing of it is lost to who waits.
+    #[tokio::test]
+    async fn a_flush_waits_for_room_too() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.is_ok_and(|status| status.success()), "mkfifo is there");
+        let mut pipe = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .expect("open");
+        let writer = Writer::start("test", To::File(path)).expect("it starts");
+        // More than the pipe, the batch and the inbox hold.
+        let long = "x".repeat(1_023) + "\n";
+        while writer.counts().lost.load(Relaxed) == 0 {
+            writer.write(long.clone());
+        }
+        let reader = std::thread::spawn(move || {
+            let mut some = vec![0; 64 << 10];
+            let mut all = 0;
+            while all < (WAITING << 10) {
+                all += io::Read::read(&mut pipe, &mut some).expect("read");
+            }
+        });
+        writer.flush().await;
+        assert!(writer.counts().written.load(Relaxed) >= WAITING as u64);
+        reader.join().expect("it read");
     }
 
     #[test]

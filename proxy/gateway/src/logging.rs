@@ -27,6 +27,10 @@ static LINES: OnceLock<Writer> = OnceLock::new();
 pub(crate) fn start(config: &Log) -> io::Result<()> {
     let writer = Writer::start("log", To::Error)?;
     let _ = LINES.set(writer.clone());
+    // The standard hook writes to standard error itself, and a worker would wait there for who does not read it.
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!(%panic, "a fault of the gateway itself; it is worth a report");
+    }));
     let level = match config.level {
         Level::Error => "error",
         Level::Warn => "warn",
