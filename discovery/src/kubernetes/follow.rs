@@ -218,9 +218,9 @@ where
                 Err(fault) => return End::Broken(fault, true),
             };
             let fresh_again = Memory::of(&second.items, self.weigh, &second.version);
-            // It says the same if, compared with the first, it takes away no more than a list may. Names alone would not do: in
-            // a large cluster some come and go every second, and two lists are never alike.
-            if self.memory.loses_too_much(&fresh_again) && fresh.loses_too_much(&fresh_again) {
+            // It says the same if neither of the two, compared with the other, takes away more than a list may: a server that is
+            // being filled says more each time. Names alone would not do: in a large cluster some come and go every second.
+            if self.memory.loses_too_much(&fresh_again) && !fresh.says_the_same_as(&fresh_again) {
                 return End::Broken(
                     Fault::Nonsense("two lists, 5 s apart, take away much and do not say the same"),
                     true,

@@ -33,7 +33,10 @@ pub(super) async fn look_up(name: Hostname) -> (Hostname, Answer) {
     let answer = match tokio::net::lookup_host((absolute(&name), 0)).await {
         Ok(addresses) => {
             let ips: BTreeSet<IpAddr> = addresses.map(|address| address.ip()).collect();
-            Answer::Addresses(ips.into_iter().collect())
+            match ips.is_empty() {
+                true => Answer::Empty("no address".into()),
+                false => Answer::Addresses(ips.into_iter().collect()),
+            }
         }
         Err(fault) => judge(fault),
     };

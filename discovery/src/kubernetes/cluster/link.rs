@@ -40,8 +40,9 @@ pub(super) struct Candidate {
 }
 
 /// How long a connection that is tried is left alone before a newer kubeconfig takes its place, unless it has failed: of a
-/// Secret that changes without end each version would be begun and none finished.
-pub(super) const HEARING: Duration = Duration::from_secs(5);
+/// Secret that changes without end each version would be begun and none finished. Longer than a list that is doubted and its
+/// second look take.
+pub(super) const HEARING: Duration = Duration::from_secs(15);
 
 impl Link {
     /// Takes note that a kind was heard of, and how much there is of it.

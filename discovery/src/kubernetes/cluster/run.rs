@@ -265,6 +265,8 @@ impl Task {
         {
             if *known == access {
                 (self.candidate, self.trial) = (None, None);
+                // A wrong address in between may have had it forgotten who is there.
+                self.identity = force.session.identity().clone();
                 return;
             }
             if known.differs_in_token_only(&access) {

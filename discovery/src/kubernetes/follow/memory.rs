@@ -83,12 +83,15 @@ impl Memory {
     /// Whether a list that says `fresh` is to be doubted: it takes away all there is, or all of more than ten groups, or is
     /// older than what was known.
     pub(super) fn loses_too_much(&self, fresh: &Self) -> bool {
-        let before = self.groups();
-        let after = fresh.groups();
-        let lost = before.difference(&after).count();
+        let (before, after) = (self.groups(), fresh.groups());
         let older =
             matches!((self.version, fresh.version), (Some(before), Some(after)) if after < before);
-        lost > GROUPS || (lost > 0 && lost == before.len()) || (older && lost > 0)
+        takes_much(&before, &after) || (older && before.difference(&after).next().is_some())
+    }
+
+    /// Whether a second list bears out this one: it is to be doubted neither beside it, nor would this one be beside it.
+    pub(super) fn says_the_same_as(&self, second: &Self) -> bool {
+        !self.loses_too_much(second) && !takes_much(&second.groups(), &self.groups())
     }
 
     /// The groups that hold something.
@@ -101,6 +104,12 @@ impl Memory {
             })
             .collect()
     }
+}
+
+/// Whether more than a list may take away is in the one and not in the other: all of it, or more than ten groups.
+fn takes_much(from: &HashSet<u64>, leaves: &HashSet<u64>) -> bool {
+    let lost = from.difference(leaves).count();
+    lost > GROUPS || (lost > 0 && lost == from.len())
 }
 
 /// The memory of a kind that is being followed; clones are the same one. Who follows it next begins with what it says then.

@@ -95,3 +95,29 @@ fn a_service_is_lost_with_its_last_endpoint_and_not_before() {
     let empty_slices = memory(&[("a", 1, 0), ("c", 2, 0)], "2");
     assert!(before.loses_too_much(&empty_slices));
 }
+
+/// A second list bears out the first if neither takes away more than a list may, beside the other.
+#[test]
+fn lists_of_a_server_that_is_being_filled_do_not_say_the_same() {
+    let slices = |range: std::ops::Range<u64>| {
+        let names: Vec<String> = range.clone().map(|at| at.to_string()).collect();
+        let slices = range
+            .zip(&names)
+            .map(|(at, name)| (name.as_str(), at + 1, 1));
+        memory(&slices.collect::<Vec<_>>(), "1")
+    };
+    for (first, second, same) in [
+        (0..0, 0..0, true),
+        (0..0, 0..1, false),
+        (0..0, 0..400, false),
+        (0..400, 0..0, false),
+        (0..100, 0..400, false),
+        (0..400, 0..100, false),
+        (0..100, 5..105, true),
+        (0..100, 50..150, false),
+        (0..3, 3..6, false),
+    ] {
+        let said = slices(first.clone()).says_the_same_as(&slices(second.clone()));
+        assert_eq!(said, same, "{first:?}, then {second:?}");
+    }
+}
