@@ -9,11 +9,13 @@ use std::io::IoSlice;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 use std::vec;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use hyper::body::{Body, Incoming};
 use prost::Message;
+use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
 pub(super) use self::replies::{Messages, Replies, respond};
@@ -28,11 +30,16 @@ const REQUEST: usize = 16 << 20;
 /// cannot take the gateway's memory. Twenty of the largest, or those of 4,000 Envoys that connect at once.
 const UNFINISHED: usize = 256 << 20;
 
+/// How long a request may be on its way: half requests of a few clients must not take what all have.
+const WHOLE: Duration = Duration::from_secs(30);
+
 /// What a client says.
 #[derive(Debug)]
 pub(super) struct Requests {
     body: Incoming,
     buffer: BytesMut,
+    /// When what is in the buffer began to come; only while something is.
+    begun: Option<Instant>,
     share: Share,
 }
 
@@ -49,6 +56,7 @@ impl Requests {
         Self {
             body,
             buffer: BytesMut::new(),
+            begun: None,
             share: Share {
                 all: unfinished,
                 own: 0,
@@ -59,18 +67,31 @@ impl Requests {
     /// The next message; `None` at the end. Nothing is lost when this is dropped while it waits.
     ///
     /// # Errors
-    /// When the connection fails, or a message is compressed, too large, cut short or cannot be read.
+    /// When the connection fails, or a message is compressed, too large, too slow, cut short or cannot be read.
     pub(super) async fn message<M: Message + Default>(&mut self) -> Result<Option<M>, Status> {
         loop {
             if let Some(message) = whole(&mut self.buffer)? {
                 self.share.holds(self.buffer.len())?;
+                self.begun = None;
                 let read = M::decode(message);
                 return read.map(Some).map_err(|fault| {
                     Status::invalid_argument(format!("a request cannot be read: {fault}"))
                 });
             }
             self.share.holds(self.buffer.len())?;
-            match poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx)).await {
+            if !self.buffer.is_empty() && self.begun.is_none() {
+                self.begun = Some(Instant::now());
+            }
+            let frame = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx));
+            let frame = match self.begun {
+                None => frame.await,
+                Some(begun) => timeout_at(begun + WHOLE, frame).await.map_err(|_| {
+                    Status::deadline_exceeded(format!(
+                        "a request was still not whole {WHOLE:?} after it began"
+                    ))
+                })?,
+            };
+            match frame {
                 Some(Ok(frame)) => {
                     // Trailers of a client say nothing.
                     if let Ok(data) = frame.into_data() {

@@ -150,8 +150,9 @@ impl Conversation {
                             return Some(Err(status));
                         }
                     }
-                    // The client has gone; nobody would read an error.
-                    Ok(None) | Err(_) => return None,
+                    Ok(None) => return None,
+                    // Who has gone does not read it; who has said what cannot be read is told.
+                    Err(status) => return Some(Err(status)),
                 },
                 changed = open.shelves.changed() => {
                     if changed.is_err() {

@@ -124,13 +124,16 @@ impl Keeper {
     async fn update(&mut self) {
         self.forget();
         let views = std::mem::take(&mut self.views);
+        // Only here: what is made for a new view alone has not been seen by the others.
+        self.snapshots.mark_unchanged();
+        self.dead.mark_unchanged();
         self.views = self.updated(views).await;
     }
 
     /// These views with what is newest. Making resources can take a while, and the control runtime has other work.
     async fn updated(&mut self, views: Kept) -> Kept {
-        let snapshot = self.snapshots.borrow_and_update().clone();
-        let dead = self.dead.borrow_and_update().clone();
+        let snapshot = self.snapshots.borrow().clone();
+        let dead = self.dead.borrow().clone();
         let settings = Arc::clone(&self.settings);
         let work = tokio::task::spawn_blocking(move || {
             let mut views = views;
@@ -171,17 +174,43 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn clients_of_any_number_of_places_do_not_have_any_number_of_views() {
-        let settings = Settings {
+    fn settings() -> Arc<Settings> {
+        Arc::new(Settings {
             own: Viewpoint::default(),
             mesh_tls: MeshTls::Off,
             connect_timeout: Duration::from_secs(3),
             allow_loopback: true,
+        })
+    }
+
+    /// A new view takes the newest snapshot; those that were there before have not seen it, and must.
+    #[tokio::test]
+    async fn what_comes_while_a_new_view_is_made_reaches_the_others_too() {
+        let (snapshots, followed) = watch::channel(Arc::default());
+        let (_dead, watched) = watch::channel(Dead::default());
+        let mut keeper = Keeper {
+            settings: settings(),
+            snapshots: followed,
+            dead: watched,
+            views: HashMap::new(),
         };
+        for zone in 0..2 {
+            snapshots.send_replace(Arc::default());
+            let (answer, _answered) = oneshot::channel();
+            let key = key(zone);
+            keeper.answer(Ask { key, answer }).await;
+            let waits = keeper.snapshots.has_changed();
+            assert_eq!(waits.ok(), Some(true), "view {zone}");
+        }
+        keeper.update().await;
+        assert_eq!(keeper.snapshots.has_changed().ok(), Some(false));
+    }
+
+    #[tokio::test]
+    async fn clients_of_any_number_of_places_do_not_have_any_number_of_views() {
         let (_snapshots, followed) = watch::channel(Arc::default());
         let (_dead, watched) = watch::channel(Dead::default());
-        let views = Views::start(Arc::new(settings), followed, watched);
+        let views = Views::start(settings(), followed, watched);
         let mut looking = Vec::new();
         for zone in 0..VIEWS {
             looking.push(views.of(key(zone)).await.expect("a view"));

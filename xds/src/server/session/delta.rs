@@ -27,6 +27,10 @@ impl Subscription {
             // An answer and no more, as most requests are.
             return Ok(said);
         }
+        let named = request.resource_names_subscribe.len()
+            + request.resource_names_unsubscribe.len()
+            + request.initial_resource_versions.len();
+        self.check_request(shelf, named)?;
         self.open = true;
         self.unsettled = true;
         let subscribe: BTreeSet<&str> = names(&request.resource_names_subscribe);
@@ -53,7 +57,7 @@ impl Subscription {
             entry.forced |= !has_it;
         });
         self.unsubscribe(shelf, &request.resource_names_unsubscribe);
-        self.check_size()?;
+        self.check_size(shelf)?;
         Ok(said)
     }
 

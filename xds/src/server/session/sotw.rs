@@ -25,9 +25,10 @@ impl Subscription {
             true => self.answered(request.error_detail.as_ref(), !self.sends_whole()),
             false => Said::Nothing,
         };
+        self.check_request(shelf, request.resource_names.len())?;
         let first = !self.open;
         let changed = self.set_names(shelf, &request.resource_names);
-        self.check_size()?;
+        self.check_size(shelf)?;
         self.open = true;
         self.unsettled |= changed || first;
         if first {

@@ -6,6 +6,7 @@ use super::ledger::{Ledger, Told};
 use super::{Fault, MAX_NAME_BYTES, MAX_NAMES, Said, Standing};
 use crate::proto::rpc::Status;
 use crate::resource::{Kind, Tag};
+use crate::view::Shelf;
 
 /// Characters that are kept of why a client refused a response.
 const NACK: usize = 1_000;
@@ -150,12 +151,22 @@ impl Subscription {
     }
 
     /// Whether what the client made us remember stays within bounds; what was on the shelf is not of its making.
-    pub(super) fn check_size(&self) -> Result<(), Fault> {
-        let unknown = self.ledger.iter().filter(|entry| entry.tag.is_bare());
+    pub(super) fn check_size(&self, shelf: &Shelf) -> Result<(), Fault> {
+        // What is not there may have been answered, as endpoints of nobody are: it is remembered all the same.
+        let unknown = self.ledger.iter();
+        let unknown = unknown.filter(|entry| shelf.find(&entry.tag.name).is_none());
         let (count, bytes) = unknown.fold((0, 0), |(count, bytes), entry| {
             (count + 1, bytes + entry.tag.name.len())
         });
         match count > MAX_NAMES || bytes > MAX_NAME_BYTES {
+            true => Err(Fault::TooManyNames(self.kind)),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether a request names so few that it may be looked into.
+    pub(super) fn check_request(&self, shelf: &Shelf, names: usize) -> Result<(), Fault> {
+        match names > MAX_NAMES + shelf.items().len() {
             true => Err(Fault::TooManyNames(self.kind)),
             false => Ok(()),
         }
