@@ -397,7 +397,7 @@ async fn a_real_prometheus_answers_every_query() {
     let mut exported = series(&of_file);
     let of_kubernetes = get(home.stats(), "/stats/prometheus").await.body;
     check_metrics(&of_kubernetes);
-    let found = ["kind=\"foreign_gateway\"", "cluster=\"ap\""];
+    let found = ["kind=\"gateway_without_address\"", "cluster=\"ap\""];
     let concerned = metric(&of_kubernetes, "causeway_findings", &found);
     assert_eq!(concerned, 1.0, "{of_kubernetes}");
     exported.extend(series(&of_kubernetes));
