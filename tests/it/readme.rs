@@ -1,7 +1,7 @@
 //! The README says what is so: every reason with its flag, and only metrics that a scrape really has.
 
 use proxy::close::Reason;
-use tests::{endpoint, get, hello_service};
+use tests::{endpoint, get, hello_service, until_async};
 
 use crate::reasons::{HERE, V4, before_one};
 
@@ -39,7 +39,14 @@ async fn metrics_that_are_named_are_there_and_those_that_are_there_are_named() {
     mesh.publish(vec![service], &[("n3", vec![gateway])]).await;
     let client = mesh.client(gateway::config::Role::Inbound);
     client.ask().await.expect("an answer");
-    let scrape = get(mesh.app.addresses().stats, "/metrics").await.body;
+    let stats = mesh.app.addresses().stats;
+    // Ends are only told once there was one, which comes a moment after the client has its answer.
+    until_async("the connection has ended", async || {
+        let scrape = get(stats, "/metrics").await.body;
+        scrape.contains("causeway_connections_closed_total{")
+    })
+    .await;
+    let scrape = get(stats, "/metrics").await.body;
     let types = scrape
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "));
