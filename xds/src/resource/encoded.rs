@@ -29,6 +29,12 @@ impl Tag {
             mark: 0,
         }
     }
+
+    /// Whether it is [of a name](Self::of_name) alone. (A resource whose mark is 0 is as likely as two with the same version.)
+    #[must_use]
+    pub fn is_bare(&self) -> bool {
+        self.mark == 0
+    }
 }
 
 /// A resource, encoded.

@@ -57,7 +57,7 @@ impl Subscription {
             entry.forced |= !has_it;
         });
         self.unsubscribe(shelf, &request.resource_names_unsubscribe);
-        self.check_size(shelf)?;
+        self.check_size()?;
         Ok(said)
     }
 

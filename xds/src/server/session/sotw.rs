@@ -28,7 +28,7 @@ impl Subscription {
         self.check_request(shelf, request.resource_names.len())?;
         let first = !self.open;
         let changed = self.set_names(shelf, &request.resource_names);
-        self.check_size(shelf)?;
+        self.check_size()?;
         self.open = true;
         self.unsettled |= changed || first;
         if first {

@@ -151,10 +151,8 @@ impl Subscription {
     }
 
     /// Whether what the client made us remember stays within bounds; what was on the shelf is not of its making.
-    pub(super) fn check_size(&self, shelf: &Shelf) -> Result<(), Fault> {
-        // What is not there may have been answered, as endpoints of nobody are: it is remembered all the same.
-        let unknown = self.ledger.iter();
-        let unknown = unknown.filter(|entry| shelf.find(&entry.tag.name).is_none());
+    pub(super) fn check_size(&self) -> Result<(), Fault> {
+        let unknown = self.ledger.iter().filter(|entry| entry.tag.is_bare());
         let (count, bytes) = unknown.fold((0, 0), |(count, bytes), entry| {
             (count + 1, bytes + entry.tag.name.len())
         });
