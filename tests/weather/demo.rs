@@ -86,7 +86,7 @@ fn ctrl_c_ends_it_cleanly() {
 #[test]
 fn it_fails_when_somebody_was_not_served_who_could_have_been() {
     let _alone = ALONE.blocking_lock();
-    let (status, said, complained) = to_its_end(demo("ulimit -n 260;", &["--for", "12"]));
+    let (status, said, complained) = to_its_end(demo("ulimit -n 130;", &["--for", "4"]));
     assert_eq!(status.code(), Some(1), "{said}{complained}");
     assert!(failed(&said) > 0, "{said}");
     // The first ones are told word for word.
