@@ -14,6 +14,7 @@ mod draw;
 mod group;
 mod maglev;
 mod part;
+mod quick;
 mod recent;
 mod retry;
 mod view;

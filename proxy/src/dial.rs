@@ -219,8 +219,9 @@ impl Dial {
         let Some(route) = conn.route.get() else {
             return false;
         };
-        let picked = worker.with_balancer(route, |balancer| {
-            let choice = route.pick_from(balancer, conn.client().ip(), now, &self.tried)?;
+        let picked = worker.with_balancer(route, |balancer, rng| {
+            let source = conn.client().ip();
+            let choice = route.pick_from(balancer, rng, source, now, &self.tried)?;
             Ok((choice, balancer.connect_timeout()))
         });
         let (choice, limit) = match picked {

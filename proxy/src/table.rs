@@ -1,11 +1,13 @@
 //! Server name -> route. It must not choose endpoints, and no match never falls through to anything.
 
+use std::hint::cold_path;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32};
 
 use arc_swap::{ArcSwap, Guard};
+use fastrand::Rng;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
 use model::Hostname;
@@ -240,36 +242,45 @@ impl Route {
         now: Millis,
         tried: &Tried,
     ) -> Result<Choice, Reason> {
-        self.pick_from(&self.balancer.load(), source, now, tried)
+        let balancer = self.balancer.load();
+        self.pick_from(&balancer, &mut Rng::new(), source, now, tried)
     }
 
-    /// The same from a balancer of this route that the caller has at hand: see [`Recent`](crate::balance::Recent).
+    /// The same with a balancer of this route and chance that the caller has at hand: see
+    /// [`Recent`](crate::balance::Recent).
     ///
     /// # Errors
     /// `NoEndpoint` when nothing usable is left.
     pub fn pick_from(
         self: &Arc<Self>,
         balancer: &Balancer,
+        rng: &mut Rng,
         source: IpAddr,
         now: Millis,
         tried: &Tried,
     ) -> Result<Choice, Reason> {
-        let mut rng = fastrand::Rng::with_seed(fastrand::u64(..));
-        let drawn = if tried.is_empty() {
-            let mut draw = Draw {
-                balancer,
-                route: self,
-                source,
-                now,
-                rng: &mut rng,
-            };
-            draw.draw()
-        } else {
-            None
+        let first = tried.is_empty();
+        let quickly = first.then(|| balancer.draw_quickly(rng)).flatten();
+        let (slot, tier) = match quickly {
+            Some(drawn) => drawn,
+            None => {
+                cold_path();
+                let drawn = first.then(|| {
+                    let mut draw = Draw {
+                        balancer,
+                        route: self,
+                        source,
+                        now,
+                        rng: &mut *rng,
+                    };
+                    draw.draw()
+                });
+                drawn
+                    .flatten()
+                    .or_else(|| balancer.next(tried, now, rng))
+                    .ok_or(Reason::NoEndpoint)?
+            }
         };
-        let (slot, tier) = drawn
-            .or_else(|| balancer.next(tried, now, &mut rng))
-            .ok_or(Reason::NoEndpoint)?;
         let closeness = balancer.tiers[usize::from(tier)].closeness;
         Ok(Choice::take(&slot.host, &slot.origin, tier, closeness))
     }
@@ -292,6 +303,7 @@ impl Route {
 
     /// Which balancer is in force: no two of the last four billion, of whichever routes, have the same number, and none has 0.
     /// Who has seen it finds that balancer or a newer one.
+    #[inline]
     pub(crate) fn edition(&self) -> u32 {
         self.edition.load(Acquire)
     }

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
+use fastrand::Rng;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::error::SendError;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
@@ -294,9 +295,15 @@ impl Worker {
         self.shared.tables.load().find(role, port, name).cloned()
     }
 
-    /// Lends the route's balancer in force.
-    pub(crate) fn with_balancer<T>(&self, route: &Route, f: impl FnOnce(&Balancer) -> T) -> T {
-        f(self.recent.borrow_mut().of(route))
+    /// Lends the route's balancer in force, and chance.
+    pub(crate) fn with_balancer<T>(
+        &self,
+        route: &Route,
+        f: impl FnOnce(&Balancer, &mut Rng) -> T,
+    ) -> T {
+        let mut recent = self.recent.borrow_mut();
+        let (balancer, rng) = recent.of(route);
+        f(balancer, rng)
     }
 
     /// The present moment, no older than a tick.

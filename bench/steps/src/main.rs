@@ -66,8 +66,14 @@ fn picks(count: u64) {
     // As a worker picks.
     let mut recent = Recent::default();
     for _ in 0..count {
-        let balancer = recent.of(route);
-        let picked = route.pick_from(balancer, black_box(SOURCE), Millis(1), &Tried::default());
+        let (balancer, rng) = recent.of(route);
+        let picked = route.pick_from(
+            balancer,
+            rng,
+            black_box(SOURCE),
+            Millis(1),
+            &Tried::default(),
+        );
         assert!(black_box(picked).is_ok());
     }
 }

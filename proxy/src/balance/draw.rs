@@ -19,7 +19,7 @@ use crate::table::Route;
 const DRAWS: usize = 8;
 
 /// Open connections that a zone may have beyond twice the other's before it spills (design section 6.4).
-const SPILL_SLACK: u64 = 4;
+pub(super) const SPILL_SLACK: u64 = 4;
 
 /// One drawing: from what, for whom, and the chance it goes by.
 pub(crate) struct Draw<'a, 'r> {
@@ -32,7 +32,7 @@ pub(crate) struct Draw<'a, 'r> {
 
 impl<'a> Draw<'a, '_> {
     /// The slot to dial and its tier; `None` when chance found none that may be picked now.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn draw(&mut self) -> Option<(&'a Slot, u8)> {
         let balancer = self.balancer;
         let by_source = matches!(balancer.policy.load_balancer, LoadBalancer::SourceIp);
@@ -264,7 +264,7 @@ fn is_same(one: &Drawn<'_>, other: &Drawn<'_>) -> bool {
 /// A number below `limit`. Those that the limit does not divide evenly are favoured by one in 2^64 over it, which nobody can
 /// count; to draw again instead costs more than the rest of a draw.
 #[inline]
-fn below(rng: &mut Rng, limit: u64) -> u64 {
+pub(super) fn below(rng: &mut Rng, limit: u64) -> u64 {
     let product = u128::from(rng.u64(..)) * u128::from(limit);
     u64::try_from(product >> 64).unwrap_or(0)
 }

@@ -36,6 +36,7 @@ pub(crate) struct Group {
     shift: u32,
     /// All slots weigh the same.
     equal: bool,
+    units: u64,
     /// Cumulative share among the groups of its pool; only looked at where there are several.
     pub(crate) upto: u64,
 }
@@ -137,6 +138,7 @@ impl Group {
             return Self {
                 runs,
                 equal,
+                units: end,
                 ..Self::default()
             };
         }
@@ -152,6 +154,7 @@ impl Group {
             shift,
             runs,
             equal,
+            units: end,
             upto: 0,
         }
     }
@@ -159,7 +162,13 @@ impl Group {
     /// How many units there are.
     #[inline]
     pub(crate) fn units(&self) -> u64 {
-        self.runs.last().map_or(0, |run| run.end)
+        self.units
+    }
+
+    /// Whether all slots weigh the same: a unit is a slot.
+    #[inline]
+    pub(crate) fn is_equal(&self) -> bool {
+        self.equal
     }
 
     /// What a unit weighs.
@@ -180,34 +189,42 @@ impl Group {
     }
 
     /// The slot that a unit falls on; there must be so many.
-    #[inline]
     pub(crate) fn at(&self, unit: u64) -> Drawn<'_> {
-        let run = match &*self.runs {
-            [only] => only,
-            runs => {
-                let stretch = usize::try_from(unit >> self.shift).unwrap_or(usize::MAX);
-                let mut which = self.guide[stretch] as usize;
-                while runs[which].end <= unit {
-                    which += 1;
-                }
-                &runs[which]
-            }
-        };
-        let within = unit - run.begin;
         if self.equal {
-            let slot = &run.part.slots[usize::try_from(within).unwrap_or(usize::MAX)];
             return Drawn {
-                slot,
+                slot: self.nth(unit),
                 start: unit,
                 units: 1,
             };
         }
-        let (slot, start, units) = run.part.at(within);
+        let run = self.run(unit);
+        let (slot, start, units) = run.part.at(unit - run.begin);
         Drawn {
             slot,
             start: run.begin + start,
             units,
         }
+    }
+
+    /// The same where all slots weigh the same.
+    #[inline]
+    pub(crate) fn nth(&self, unit: u64) -> &Slot {
+        let run = self.run(unit);
+        &run.part.slots[usize::try_from(unit - run.begin).unwrap_or(usize::MAX)]
+    }
+
+    #[inline]
+    fn run(&self, unit: u64) -> &Run {
+        let runs = &*self.runs;
+        if let [only] = runs {
+            return only;
+        }
+        let stretch = usize::try_from(unit >> self.shift).unwrap_or(usize::MAX);
+        let mut which = self.guide[stretch] as usize;
+        while runs[which].end <= unit {
+            which += 1;
+        }
+        &runs[which]
     }
 
     /// The slot whose turn it is: exactly in turn where all weights are equal, else spread by the golden ratio, whose

@@ -1,8 +1,11 @@
-//! The balancers that one worker used last, so that a pick need not announce to other threads what it reads: of its seven
-//! locked instructions this saves two. It must not outlive a worker's round: what it keeps cannot be freed.
+//! What one worker picks with: the balancers that it used last, so that a pick need not announce to other threads what it reads
+//! (of its five locked instructions this saves two), and chance. It must not outlive a worker's round: what it keeps cannot be
+//! freed.
 
 use std::hint::cold_path;
 use std::sync::Arc;
+
+use fastrand::Rng;
 
 use super::Balancer;
 use crate::table::Route;
@@ -15,12 +18,13 @@ const PLACES: usize = 256;
 #[derive(Debug)]
 pub struct Recent {
     places: Box<[(u32, Arc<Balancer>)]>,
+    rng: Rng,
 }
 
 impl Recent {
-    /// The route's balancer in force.
+    /// The route's balancer in force, and chance to pick by.
     #[inline]
-    pub fn of(&mut self, route: &Route) -> &Balancer {
+    pub fn of(&mut self, route: &Route) -> (&Balancer, &mut Rng) {
         let edition = route.edition();
         // A place of its own, so that of each route only the newest is kept.
         let (known, balancer) = &mut self.places[usize::from(route.place)];
@@ -29,7 +33,7 @@ impl Recent {
             *balancer = route.balancer_arc();
             *known = edition;
         }
-        balancer
+        (balancer, &mut self.rng)
     }
 
     /// Lets go of all.
@@ -47,6 +51,7 @@ impl Default for Recent {
     fn default() -> Self {
         Self {
             places: vec![(0, Arc::default()); PLACES].into(),
+            rng: Rng::new(),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod assigned;
 mod history;
 mod networks;
+mod quick;
 mod recent;
 mod reuse;
 mod selection;

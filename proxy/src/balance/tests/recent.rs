@@ -10,7 +10,7 @@ fn it_follows_what_control_publishes() {
         let endpoints = (0..count).map(|n| endpoint(n + 1, "us-west/a", Health::Healthy));
         let route = bench.apply(service(endpoints.collect(), Policy::default()), &[]);
         for _ in 0..2 {
-            let picked = recent.of(&route);
+            let (picked, _) = recent.of(&route);
             assert!(std::ptr::eq(picked, &**route.balancer()), "{count}");
         }
     }
@@ -37,7 +37,7 @@ fn routes_that_share_a_place_are_told_apart() {
     let mut recent = Recent::default();
     for route in routes.iter().chain(&routes) {
         assert!(
-            std::ptr::eq(recent.of(route), &**route.balancer()),
+            std::ptr::eq(recent.of(route).0, &**route.balancer()),
             "{}",
             route.name
         );
@@ -57,7 +57,7 @@ fn it_keeps_nothing_that_was_let_go() {
     assert!(old.upgrade().is_some(), "it is not kept at all");
     recent.clear();
     assert!(old.upgrade().is_none());
-    assert!(std::ptr::eq(recent.of(&route), &**route.balancer()));
+    assert!(std::ptr::eq(recent.of(&route).0, &**route.balancer()));
 }
 
 /// A route that is compiled again and again, as one of many endpoints is, costs a worker one balancer, not one for each time.
