@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use sidecar::SIDECAR_ALPN;
 
 use crate::backend::{Backend, Manner, Serving};
@@ -51,7 +51,8 @@ pub(crate) type Subject = Option<Peer>;
 /// Measures all of it, prints the table, and writes `compare.json` and a chart for each workload into `folder`.
 ///
 /// # Errors
-/// When a proxy does not start, or a file cannot be written. A measurement that fails is said and left out.
+/// When a proxy does not start, or a file cannot be written; at the end when a measurement of Causeway failed. One that fails is
+/// said and left out.
 pub fn run(settings: &Settings, found: &[Found], cores: &Cores, folder: &Path) -> Result<()> {
     let endpoints = Endpoints::start()?;
     let routes: Vec<Route> = endpoints
@@ -107,6 +108,8 @@ pub fn run(settings: &Settings, found: &[Found], cores: &Cores, folder: &Path) -
         "\nwritten: compare.json and a chart for each workload in {}",
         folder.display()
     );
+    let failed = report.failed();
+    ensure!(failed == 0, "{failed} measurements of Causeway failed");
     Ok(())
 }
 

@@ -9,12 +9,15 @@ mod shared;
 mod unit;
 pub(crate) mod wire;
 
+use std::future::pending;
+use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use tokio::runtime::Builder;
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::{JoinHandle, JoinSet, LocalSet};
 use tokio::time::{sleep, timeout};
 
 pub use self::outcome::Outcome;
@@ -63,44 +66,74 @@ async fn drive(
         all_open(&shared).await?;
     }
     shared.enter(Phase::Working);
-    sleep(plan.warmup).await;
+    if !plan.warmup.is_zero() {
+        let warming = pace(&shared, Duration::ZERO);
+        sleep(plan.warmup).await;
+        stop(warming).await?;
+    }
     mark(Mark::Begin)?;
     let begin = Instant::now();
     shared.record_from(begin);
     let mut progress = progress.then(|| Progress::new(begin));
-    let pacer = plan.rate.map(|rate| {
-        let schedule = Schedule::new(rate, plan.ramp);
-        shared.pace(schedule, begin);
-        tokio::task::spawn_local(schedule::release(schedule, begin, Rc::clone(&shared)))
-    });
+    let pacer = pace(&shared, plan.ramp);
     let deadline = plan.time.map(|time| begin + time);
-    while !shared.counted() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+    let mut asked = pin!(asked_to_end(plan));
+    let mut is_over = false;
+    while !is_over
+        && !shared.counted()
+        && deadline.is_none_or(|deadline| Instant::now() < deadline)
+    {
         let second = Instant::now() + Duration::from_secs(1);
         let until = deadline.map_or(second, |deadline| deadline.min(second));
-        // Woken early when the count is reached.
-        let _ = timeout(until - Instant::now(), shared.until_counted()).await;
+        tokio::select! {
+            // Woken early when the count is reached.
+            _ = timeout(until - Instant::now(), shared.until_counted()) => {}
+            () = &mut asked => is_over = true,
+        }
         if let Some(progress) = &mut progress {
             progress.print(&shared);
         }
     }
-    if let Some(pacer) = pacer {
-        if pacer.is_finished() {
-            pacer.await??;
-        } else {
-            pacer.abort();
-        }
-    }
+    stop(pacer).await?;
     shared.enter(Phase::Ending);
     // What was begun is finished, and what was due is done: its latency belongs to the figure.
     let drained = timeout(plan.limit, shared.until_drained()).await.is_ok();
     let took = begin.elapsed();
-    if !drained {
+    // Those who could not open a connection have nothing more to do, but what was due is due.
+    if !drained || plan.rate.is_some() {
         shared.give_up();
     }
     mark(Mark::End)?;
     workers.abort_all();
     while workers.join_next().await.is_some() {}
     Ok(shared.outcome(took))
+}
+
+type Pacer = Option<JoinHandle<io::Result<()>>>;
+
+/// An open loop's units are due from now on.
+fn pace(shared: &Rc<Shared>, ramp: Duration) -> Pacer {
+    shared.plan.rate.map(|rate| {
+        let (schedule, begin) = (Schedule::new(rate, ramp), Instant::now());
+        shared.pace(schedule, begin);
+        tokio::task::spawn_local(schedule::release(schedule, begin, Rc::clone(shared)))
+    })
+}
+
+async fn stop(pacer: Pacer) -> Result<()> {
+    match pacer {
+        Some(pacer) if pacer.is_finished() => pacer.await??,
+        Some(pacer) => pacer.abort(),
+        None => {}
+    }
+    Ok(())
+}
+
+async fn asked_to_end(plan: &Plan) {
+    match &plan.end {
+        Some(end) => end.notified().await,
+        None => pending().await,
+    }
 }
 
 async fn all_open(shared: &Shared) -> Result<()> {
@@ -116,7 +149,7 @@ async fn all_open(shared: &Shared) -> Result<()> {
             bail!(
                 "only {open} of {} connections to {} could be opened{}",
                 plan.connections,
-                plan.address,
+                plan.addresses[0],
                 shared.outcome(Duration::ZERO).complaint()
             );
         }

@@ -77,7 +77,12 @@ impl Gauges {
 
     /// Open connections now.
     pub(crate) fn open(&self) -> usize {
-        self.workers.iter().map(|open| open.0.load(Relaxed)).sum()
+        self.by_worker().sum()
+    }
+
+    /// The same for each worker.
+    pub(crate) fn by_worker(&self) -> impl Iterator<Item = usize> {
+        self.workers.iter().map(|open| open.0.load(Relaxed))
     }
 
     /// Judges a new client; unless it is dropped, it is counted with its source until [`Gauges::leave`]. `None`: who it is

@@ -116,6 +116,11 @@ impl Proxy {
         self.shared.gauges.open()
     }
 
+    /// Open connections of each worker.
+    pub fn open_by_worker(&self) -> impl Iterator<Item = usize> {
+        self.shared.gauges.by_worker()
+    }
+
     /// Most connections that are served at once.
     #[must_use]
     pub fn limit(&self) -> usize {

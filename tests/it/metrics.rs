@@ -84,6 +84,26 @@ async fn failures_have_envoys_flags() {
     assert!(metric(&text, "causeway_hello_seconds_count", &[]) >= 2.0);
 }
 
+/// 256 long connections over four workers: the most loaded has at most 1.2 times its share.
+#[tokio::test(flavor = "multi_thread")]
+async fn long_connections_are_shared_evenly_by_the_workers() {
+    let (mesh, _backend) = before_one(|config| config.workers = Some(4)).await;
+    let client = mesh.client(Role::Inbound);
+    let mut open = Vec::new();
+    for _ in 0..256 {
+        open.push(client.connect().await.expect("a connection"));
+    }
+    let text = scrape(&mesh).await;
+    let of = |worker: usize| {
+        let label = format!("worker=\"{worker}\"");
+        metric(&text, "causeway_worker_open_connections", &[&label])
+    };
+    let each: Vec<f64> = (0..4).map(of).collect();
+    let most = each.iter().copied().fold(0.0, f64::max);
+    assert_eq!(each.iter().sum::<f64>(), 256.0, "{each:?}");
+    assert!(most <= 1.2 * 64.0, "{each:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn promtool_finds_nothing_to_blame() {
     let (mesh, _backend) = before_one(|_| {}).await;

@@ -18,9 +18,9 @@ use super::{pki, span};
 /// it was due, whether anybody was free to send it or not.
 #[derive(Args)]
 pub(crate) struct Load {
-    /// Where to: address or name, and port.
-    #[arg(value_parser = address)]
-    address: SocketAddr,
+    /// Where to: address or name, and port. Of a name with several addresses those of one family are taken in turn.
+    #[arg(value_parser = addresses)]
+    address: Addresses,
     /// What one unit of work is.
     #[arg(long, value_enum, default_value = "connections")]
     work: Work,
@@ -42,7 +42,7 @@ pub(crate) struct Load {
     /// Let the load grow from nothing over this time: the rate of an open loop, else the number of connections.
     #[arg(long, value_parser = span, default_value = "0s", value_name = "TIME")]
     ramp: Duration,
-    /// Work for this long before anything is counted.
+    /// Work for this long before anything is counted; in an open loop at its full rate.
     #[arg(long, value_parser = span, default_value = "0s", value_name = "TIME")]
     warmup: Duration,
     /// A unit that takes longer has failed.
@@ -88,7 +88,11 @@ impl Load {
             rate: self.rate,
             ramp: self.ramp,
             limit: self.limit,
-            ..Plan::new(self.address, self.work, opening)
+            ..Plan::new(self.address.0[0], self.work, opening)
+        };
+        let plan = Plan {
+            addresses: self.address.0,
+            ..plan
         };
         bench::cores::raise_file_limit();
         let progress = std::io::stderr().is_terminal();
@@ -105,9 +109,18 @@ impl Load {
     }
 }
 
-fn address(text: &str) -> Result<SocketAddr> {
-    text.to_socket_addrs()
-        .with_context(|| format!("'{text}' is no address with a port"))?
-        .next()
-        .with_context(|| format!("'{text}' has no address"))
+/// Never empty.
+#[derive(Clone)]
+struct Addresses(Vec<SocketAddr>);
+
+fn addresses(text: &str) -> Result<Addresses> {
+    let all = text.to_socket_addrs();
+    let all = all.with_context(|| format!("'{text}' is no address with a port"))?;
+    let mut all: Vec<SocketAddr> = all.collect();
+    let first = *all
+        .first()
+        .with_context(|| format!("'{text}' has no address"))?;
+    // A name can have addresses of a family that this machine cannot reach.
+    all.retain(|address| address.is_ipv4() == first.is_ipv4());
+    Ok(Addresses(all))
 }

@@ -30,6 +30,10 @@ pub(crate) struct Ratio {
     against: Peer,
     spread: Spread,
     target: Option<f64>,
+    /// Rounds in which both have a figure.
+    rounds: usize,
+    /// Whether we have one in all rounds.
+    whole: bool,
 }
 
 impl Spread {
@@ -47,8 +51,10 @@ impl Spread {
 }
 
 impl Ratio {
+    /// A failure of ours in any round holds no target.
     fn held(&self) -> Option<bool> {
-        self.target.map(|target| self.spread.median <= target)
+        self.target
+            .map(|target| self.whole && self.spread.median <= target)
     }
 }
 
@@ -124,7 +130,22 @@ impl Report<'_> {
             .flat_map(|workload| self.ratios(*workload));
         let held: Vec<bool> = judged.filter_map(|ratio| ratio.held()).collect();
         let good = held.iter().filter(|held| **held).count();
-        println!("\n{good} of {} targets held", held.len());
+        let meant = |target: &&Target| self.settings.workloads.contains(&target.workload);
+        let all = TARGETS.iter().filter(meant).count();
+        println!("\n{good} of {all} targets held");
+        if held.len() < all {
+            println!(
+                "{} could not be judged: no figure of ours or of the peer that they mean",
+                all - held.len()
+            );
+        }
+    }
+
+    /// Measurements of Causeway that failed.
+    pub(crate) fn failed(&self) -> usize {
+        let ours = (self.settings.workloads.iter())
+            .filter_map(|workload| self.samples.get(&(*workload, Some(Peer::Causeway))));
+        ours.flatten().filter(|sample| sample.is_none()).count()
     }
 
     /// All of it, every sample too.
@@ -178,6 +199,7 @@ impl Report<'_> {
                 "ratio": json_of_spread(ratio.spread),
                 "atMost": ratio.target,
                 "held": ratio.held(),
+                "rounds": ratio.rounds,
             })
         });
         json!({
@@ -194,9 +216,13 @@ impl Report<'_> {
         peers
             .filter(|peer| *peer != Peer::Causeway)
             .filter_map(|against| {
+                let ratios = self.ratio(workload, against);
+                let rounds = ratios.len();
                 Some(Ratio {
                     against,
-                    spread: self.ratio(workload, against)?,
+                    rounds,
+                    whole: self.of(workload, Some(Peer::Causeway)).count() == self.settings.rounds,
+                    spread: Spread::of(ratios)?,
                     target: TARGETS
                         .iter()
                         .find(|target| self.judges(target, workload, against))
@@ -216,14 +242,14 @@ impl Report<'_> {
         target.workload == workload && best.is_some_and(|(_, peer)| peer == against)
     }
 
-    fn ratio(&self, workload: Workload, against: Peer) -> Option<Spread> {
-        let ours = self.samples.get(&(workload, Some(Peer::Causeway)))?;
-        let theirs = self.samples.get(&(workload, Some(against)))?;
-        let rounds = ours.iter().zip(theirs);
+    /// Of each round in which both have a figure.
+    fn ratio(&self, workload: Workload, against: Peer) -> Vec<f64> {
+        let of = |peer| self.samples.get(&(workload, Some(peer))).into_iter().flatten();
+        let rounds = of(Peer::Causeway).zip(of(against));
         let ratios = rounds.filter_map(|(ours, theirs)| {
             Some(workload.figure(ours.as_ref()?)? / workload.figure(theirs.as_ref()?)?)
         });
-        Spread::of(ratios.collect())
+        ratios.collect()
     }
 
     fn of(&self, workload: Workload, subject: Subject) -> impl Iterator<Item = &Sample> {
@@ -236,12 +262,13 @@ fn say(ratio: &Ratio) -> String {
     let spread = ratio.spread;
     let verdict = match (ratio.target, ratio.held()) {
         (Some(target), Some(true)) => format!("  target {target:.2}: held"),
+        (Some(target), _) if !ratio.whole => format!("  target {target:.2}: MISSED by a failure"),
         (Some(target), _) => format!("  target {target:.2}: MISSED"),
         _ => String::new(),
     };
     format!(
-        "  causeway {:.2}x ({:.2} - {:.2}){verdict}",
-        spread.median, spread.min, spread.max
+        "  causeway {:.2}x ({:.2} - {:.2}) in {} rounds{verdict}",
+        spread.median, spread.min, spread.max, ratio.rounds
     )
 }
 

@@ -1,11 +1,12 @@
 //! The workloads: what load each is, and which figure of it counts. It must not know of targets.
 
 use std::net::SocketAddr;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use clap::ValueEnum;
+use tokio::sync::Notify;
 
 use super::BULK_STEPS_BACK;
 use crate::cores;
@@ -15,6 +16,8 @@ use crate::process::{self, Cpu};
 
 /// Work before each measurement that is not counted.
 const WARMUP: Duration = Duration::from_millis(300);
+/// How much longer than what they stand beside streams may last: opening, warming up, and what was due at the end.
+const LONGEST: Duration = Duration::from_secs(60);
 /// Round trips a second beside bulk: few enough that they are no load themselves.
 const BESIDE_RATE: f64 = 1000.0;
 
@@ -149,8 +152,12 @@ impl Workload {
         if self != Self::BesideBulk {
             return watched(aim, plan, None);
         }
-        // Longer than what it stands beside, and stepping back for it where they share a core.
-        let bulk = Self::BulkDown.plan(aim.beside.clone(), time + Duration::from_secs(1));
+        // They last until what they stand beside is over, and step back for it where they share a core.
+        let end = Arc::new(Notify::new());
+        let bulk = Plan {
+            end: Some(end.clone()),
+            ..Self::BulkDown.plan(aim.beside.clone(), time + LONGEST)
+        };
         let (begun, begins) = mpsc::channel();
         std::thread::scope(|scope| {
             let streams = scope.spawn(move || {
@@ -168,6 +175,7 @@ impl Workload {
                 Ok(()) => watched(aim, plan, Some(0.0)),
                 Err(_) => Err(anyhow!("the streams beside it did not begin")),
             };
+            end.notify_one();
             let streams = streams
                 .join()
                 .map_err(|_| anyhow!("the streams panicked"))??;

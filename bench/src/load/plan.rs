@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use sidecar::{Pki, client_hello_bytes};
+use tokio::sync::Notify;
 
 /// What one unit of work is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -39,8 +40,8 @@ pub enum Opening {
 /// What to send.
 #[derive(Clone)]
 pub struct Plan {
-    /// Where to.
-    pub address: SocketAddr,
+    /// Where to: not empty; several are taken in turn.
+    pub addresses: Vec<SocketAddr>,
     /// What.
     pub work: Work,
     /// How each connection begins.
@@ -61,6 +62,8 @@ pub struct Plan {
     pub ramp: Duration,
     /// A unit of work that takes longer has failed.
     pub limit: Duration,
+    /// Somebody who ends it before its time.
+    pub end: Option<Arc<Notify>>,
 }
 
 impl Opening {
@@ -89,7 +92,7 @@ impl Plan {
     #[must_use]
     pub fn new(address: SocketAddr, work: Work, opening: Opening) -> Self {
         Self {
-            address,
+            addresses: vec![address],
             work,
             opening,
             connections: 64,
@@ -100,6 +103,7 @@ impl Plan {
             rate: None,
             ramp: Duration::ZERO,
             limit: Duration::from_secs(15),
+            end: None,
         }
     }
 
@@ -109,6 +113,7 @@ impl Plan {
     /// Says what cannot be.
     pub fn check(&self) -> Result<()> {
         let counted = matches!(self.work, Work::Connections | Work::RoundTrips);
+        ensure!(!self.addresses.is_empty(), "no address to send to");
         ensure!(
             self.connections > 0 && self.bytes > 0 && self.count != Some(0),
             "connections, bytes and count must be at least 1"

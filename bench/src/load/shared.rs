@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, Ref, RefCell};
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -40,6 +41,10 @@ pub(super) struct Shared {
     schedule: Cell<Option<(Schedule, Instant)>>,
     released: Cell<u64>,
     taken: Cell<u64>,
+    /// Units that failed; connections that should stay and could not be opened are failures too, but were never due.
+    failed: Cell<u64>,
+    /// Connections that were begun.
+    begun: Cell<usize>,
     recording: Cell<Option<Instant>>,
     open: Cell<usize>,
     /// Workers that have nothing more to do.
@@ -59,6 +64,8 @@ impl Shared {
             schedule: Cell::new(None),
             released: Cell::new(0),
             taken: Cell::new(0),
+            failed: Cell::new(0),
+            begun: Cell::new(0),
             recording: Cell::new(None),
             open: Cell::new(0),
             idle: Cell::new(0),
@@ -79,6 +86,7 @@ impl Shared {
     pub(super) fn record_from(&self, begin: Instant) {
         self.recording.set(Some(begin));
         self.taken.set(0);
+        self.released.set(0);
     }
 
     pub(super) fn pace(&self, schedule: Schedule, begin: Instant) {
@@ -100,7 +108,7 @@ impl Shared {
     pub(super) fn give_up(&self) {
         let mut outcome = self.outcome.borrow_mut();
         let waiting = match self.schedule.get() {
-            Some(_) => self.released.get() - outcome.done - outcome.failed(),
+            Some(_) => self.released.get() - outcome.done - self.failed.get(),
             None => (self.plan.connections - self.idle.get()) as u64,
         };
         if waiting > 0 {
@@ -156,6 +164,13 @@ impl Shared {
     }
 
     // What a connection asks and says.
+
+    /// Where the next connection goes.
+    pub(super) fn address(&self) -> SocketAddr {
+        let begun = self.begun.get();
+        self.begun.set(begun + 1);
+        self.plan.addresses[begun % self.plan.addresses.len()]
+    }
 
     pub(super) fn is_ending(&self) -> bool {
         self.phase.get() == Phase::Ending
@@ -217,6 +232,7 @@ impl Shared {
     /// A unit that was due then has failed.
     pub(super) fn failed(&self, due: Instant, what: &str) {
         if self.counts(due) {
+            self.failed.set(self.failed.get() + 1);
             self.count_failure(what);
             self.tell_when_counted();
         }

@@ -130,6 +130,51 @@ fn what_is_due_and_never_answered_is_a_failure() {
     assert_eq!((outcome.done, outcome.failed()), (0, 8), "{outcome}");
 }
 
+/// Nothing listens any more: those that could not open a connection again leave what was due undone.
+#[test]
+fn what_is_due_when_nobody_listens_any_more_is_a_failure() {
+    let backend = start(Serving::new(Manner::Echo));
+    let mut backend = Some(backend);
+    let plan = Plan {
+        rate: Some(1000.0),
+        time: Some(Duration::from_millis(400)),
+        limit: Duration::from_millis(100),
+        ..plan(backend.as_ref().unwrap(), Work::RoundTrips)
+    };
+    let outcome = run(plan, false, &mut |mark| {
+        if mark == Mark::Begin {
+            drop(backend.take());
+        }
+        Ok(())
+    });
+    let outcome = outcome.unwrap();
+    let unopened: u64 = (outcome.failures.iter())
+        .filter(|(what, _)| what.starts_with("no connection"))
+        .map(|(_, count)| count)
+        .sum();
+    // Of 400 that were due, but for what the end cut off.
+    let units = outcome.done + outcome.failed() - unopened;
+    assert!((300..=400).contains(&units), "{outcome}");
+}
+
+#[test]
+fn several_addresses_are_taken_in_turn() {
+    let backends = ["one", "two"].map(|name| {
+        start(Serving {
+            name: name.to_owned(),
+            ..Serving::new(Manner::Answer)
+        })
+    });
+    let outcome = sent(Plan {
+        count: Some(20),
+        connections: 1,
+        addresses: backends.iter().map(|backend| backend.address).collect(),
+        ..plan(&backends[0], Work::Connections)
+    });
+    let named = |name| outcome.names.get(name).copied();
+    assert_eq!((named("one"), named("two")), (Some(10), Some(10)));
+}
+
 #[test]
 fn bulk_is_counted_both_ways_and_none_of_it_is_lost() {
     for (work, manner) in [

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::plan::{Opening, Plan, Work};
+use super::plan::{Opening, Work};
 use super::shared::{Phase, Shared};
 use super::wire::{CHUNK, Unopened, Wire};
 
@@ -53,7 +53,7 @@ async fn connections(shared: &Shared) -> Option<Wire> {
     let plan = &shared.plan;
     let mut buffer = vec![0; 16 * 1024];
     while let Some(due) = shared.next().await {
-        let asked = timeout(plan.limit, ask(plan, &mut buffer)).await;
+        let asked = timeout(plan.limit, ask(shared, &mut buffer)).await;
         match asked.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
             Ok(count) => shared.done(due, name(&buffer[..count])),
             Err(what) => {
@@ -66,8 +66,9 @@ async fn connections(shared: &Shared) -> Option<Wire> {
 }
 
 /// Connects, asks and reads to the end; how much of the answer is in the buffer.
-async fn ask(plan: &Plan, buffer: &mut [u8]) -> Result<usize, String> {
-    let mut wire = Wire::open(plan).await.map_err(|error| describe(&error))?;
+async fn ask(shared: &Shared, buffer: &mut [u8]) -> Result<usize, String> {
+    let opened = Wire::open(shared.address(), &shared.plan.opening).await;
+    let mut wire = opened.map_err(|error| describe(&error))?;
     let cut = |error: io::Error| format!("no whole answer: {error}");
     if wire.is_tls() {
         wire.send(b"hello\n").await.map_err(cut)?;
@@ -129,7 +130,7 @@ async fn opened(shared: &Shared) -> Option<Wire> {
     loop {
         // The semaphore is never closed.
         let turn = shared.turn.acquire().await.ok()?;
-        let tried = timeout(plan.limit, open(plan)).await;
+        let tried = timeout(plan.limit, open(shared)).await;
         drop(turn);
         match tried.unwrap_or_else(|_| Err(Unopened::Handshake(io::ErrorKind::TimedOut.into()))) {
             Ok(wire) => {
@@ -148,11 +149,12 @@ async fn opened(shared: &Shared) -> Option<Wire> {
 }
 
 /// As far as the work wants it: without a word, with a hello, or with a hello that came back.
-async fn open(plan: &Plan) -> Result<Wire, Unopened> {
+async fn open(shared: &Shared) -> Result<Wire, Unopened> {
+    let plan = &shared.plan;
     if plan.work == Work::Silent {
-        return Ok(Wire::Bare(Wire::connect(plan).await?));
+        return Ok(Wire::Bare(Wire::connect(shared.address()).await?));
     }
-    let mut wire = Wire::open(plan).await?;
+    let mut wire = Wire::open(shared.address(), &plan.opening).await?;
     if let Opening::Bare(hello) = &plan.opening
         && matches!(plan.work, Work::RoundTrips | Work::Idle)
     {

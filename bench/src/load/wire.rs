@@ -2,6 +2,7 @@
 //! nobody reads.
 
 use std::io;
+use std::net::SocketAddr;
 
 use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
@@ -9,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::task::coop::consume_budget;
 use tokio_rustls::{TlsConnector, TlsStream};
 
-use super::plan::{Opening, Plan};
+use super::plan::Opening;
 
 /// What a bulk stream moves at once: large enough that its system calls cost nothing beside it.
 pub(crate) const CHUNK: usize = 256 * 1024;
@@ -28,8 +29,8 @@ pub(crate) enum Unopened {
 
 impl Wire {
     /// Connects, without a word yet.
-    pub(crate) async fn connect(plan: &Plan) -> Result<TcpStream, Unopened> {
-        let stream = TcpStream::connect(plan.address)
+    pub(crate) async fn connect(address: SocketAddr) -> Result<TcpStream, Unopened> {
+        let stream = TcpStream::connect(address)
             .await
             .map_err(Unopened::Connect)?;
         stream.set_nodelay(true).map_err(Unopened::Connect)?;
@@ -37,9 +38,9 @@ impl Wire {
     }
 
     /// Connects, and sends the hello or shakes hands.
-    pub(crate) async fn open(plan: &Plan) -> Result<Self, Unopened> {
-        let mut stream = Self::connect(plan).await?;
-        match &plan.opening {
+    pub(crate) async fn open(address: SocketAddr, opening: &Opening) -> Result<Self, Unopened> {
+        let mut stream = Self::connect(address).await?;
+        match opening {
             Opening::Bare(hello) => {
                 stream.write_all(hello).await.map_err(Unopened::Handshake)?;
                 Ok(Self::Bare(stream))

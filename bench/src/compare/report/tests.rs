@@ -85,7 +85,27 @@ fn a_target_is_judged_by_the_rounds_ratios_to_the_peer_that_did_best() {
         (&Value::Null, &Value::Null)
     );
     assert_eq!(ratios[2]["held"], json!(false));
+    assert_eq!((&ratios[0]["rounds"], report.failed()), (&json!(2), 0));
     assert_eq!(json["subjects"][1]["samples"][2], Value::Null);
+
+    // A round in which we failed is not simply left out.
+    let mut failed = samples.clone();
+    failed.insert(
+        (Workload::Connections, Some(Peer::Causeway)),
+        vec![sample(45), None, sample(50)],
+    );
+    let failed = Report {
+        machine: Machine::here(),
+        samples: &failed,
+        ..report
+    };
+    let json = failed.workload(Workload::Connections);
+    assert_eq!(json["ratios"][0]["held"], json!(false));
+    assert_eq!(failed.failed(), 1);
+    let report = Report {
+        samples: &samples,
+        ..failed
+    };
 
     let svg = chart::svg(&report, Workload::Connections);
     assert_eq!(svg.matches("<rect").count(), 1 + peers.len());

@@ -66,7 +66,14 @@ pub(super) fn register(registry: &Registry, state: &State) -> prometheus::Result
     ] {
         gauge(registry, name, help, &[], [([], value)])?;
     }
-    Ok(())
+    let workers = proxy.open_by_worker().enumerate();
+    gauge(
+        registry,
+        "causeway_worker_open_connections",
+        "Open connections of each worker.",
+        &["worker"],
+        workers.map(|(worker, open)| ([worker.to_string()], open as f64)),
+    )
 }
 
 fn connections(registry: &Registry, totals: &Totals) -> prometheus::Result<()> {
