@@ -15,8 +15,12 @@ region_label() {
 number=0
 for region in "${regions[@]}"; do
   number=$((number + 1))
-  if ! kind get clusters 2>/dev/null | grep -qx "$region"; then
+  if kind get clusters 2>/dev/null | grep -qx "$region"; then
+    # What is done to it below should not happen to somebody's own.
+    grep -qsx "$region" "$made" || fail "there is a kind cluster $region that this did not make. Remove it, or, if it may be used, add the line $region to $made: down.sh then removes it"
+  else
     say "cluster $region"
+    echo "$region" >>"$made"
     kind create cluster --name "$region" --config - <<END
 kind: Cluster
 apiVersion: kind.x-k8s.io/v1alpha4

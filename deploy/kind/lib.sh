@@ -14,6 +14,10 @@ CLUSTERS=${CLUSTERS:-kind}
 # The program `causeway`, for remote Secrets.
 CAUSEWAY=${CAUSEWAY:-causeway}
 
+# Lists, one a line, the clusters that clusters.sh made.
+made=$here/.clusters
+# Expansions of lists that may be empty are written ${list[@]+"${list[@]}"}: the bash of macOS takes an empty one for unset.
+
 say() { printf '== %s\n' "$*" >&2; }
 fail() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 

@@ -1,6 +1,8 @@
 //! The quickstart of `deploy/kind`: its scripts are clean, and those that need nothing but an API make, on three real API
 //! servers, what a gateway finds all of them by.
 
+mod removal;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,6 +17,7 @@ use super::cluster::ready;
 const ISTIO: &str = include_str!("../../fixtures/istio.yaml");
 const CAUSEWAY: &str = env!("CARGO_BIN_EXE_causeway-under-test");
 const REGIONS: [&str; 3] = ["ap", "us", "eu"];
+const IMAGE: &str = "registry.example.com/causeway";
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kind")
@@ -149,6 +152,11 @@ async fn what_needs_only_an_api_makes_three_clusters_that_find_each_other() {
         let path = "/api/v1/namespaces/default/services/hello";
         let hello: Value = plane.api().get(path).await.expect("hello");
         assert_eq!(hello["spec"]["ports"][0]["port"], 5000);
+        let path = "/apis/apps/v1/namespaces/istio-system/deployments/eastwest-gateway";
+        let gateway: Value = plane.api().get(path).await.expect("the gateway");
+        let image = &gateway["spec"]["template"]["spec"]["containers"][0]["image"];
+        let expected = format!("{IMAGE}:{}", env!("CARGO_PKG_VERSION"));
+        assert_eq!(image, &expected, "{region}");
     }
     let values = [
         "--set",
@@ -203,6 +211,7 @@ async fn run(helm: &Helm, script: &str, work: &Path, kubeconfig: &Path) {
         .env("CAUSEWAY", CAUSEWAY)
         // No controller fills a Secret with a token that lasts.
         .env("TOKEN_DURATION", "1h")
+        .env("IMAGE", IMAGE)
         .stdin(Stdio::null());
     let running = tokio::task::spawn_blocking(move || command.output());
     let output = running.await.expect("waited").expect("it runs");
