@@ -1,10 +1,12 @@
 //! The chart that takes the place of istio/gateway: what it becomes, for a matrix of values, and what it refuses.
 
 mod account;
+mod beside;
 mod cluster;
 mod kind;
 mod learnk8s;
 mod matrix;
+mod ports;
 mod refusals;
 mod table;
 mod values;

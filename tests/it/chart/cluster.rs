@@ -3,6 +3,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use discovery::kubernetes::api::Fault;
 use http::Method;
@@ -44,7 +45,12 @@ async fn plane(binary: &Path) -> ControlPlane {
 }
 
 /// Helm with the administrator's kubeconfig, on the release `eastwest-gateway` in istio-system.
-fn helm_on(helm: &Helm, plane: &ControlPlane, command: &[&str], more: &[&str]) -> String {
+pub(super) fn helm_on(
+    helm: &Helm,
+    plane: &ControlPlane,
+    command: &[&str],
+    more: &[&str],
+) -> String {
     let kubeconfig = plane.kubeconfig();
     let mut arguments = command.to_vec();
     arguments.extend(["--kubeconfig", kubeconfig.to_str().expect("UTF-8")]);
@@ -54,7 +60,7 @@ fn helm_on(helm: &Helm, plane: &ControlPlane, command: &[&str], more: &[&str]) -
     said.unwrap_or_else(|why| panic!("helm {command:?} {more:?}: {why}"))
 }
 
-async fn object(plane: &ControlPlane, path: &str) -> Value {
+pub(super) async fn object(plane: &ControlPlane, path: &str) -> Value {
     let answer = plane.api().get(path).await;
     answer.unwrap_or_else(|fault| panic!("{path}: {fault}"))
 }
@@ -157,17 +163,57 @@ async fn helm_installs_upgrades_rolls_back_and_leaves_nothing() {
     }
 }
 
-/// As with Terraform, where the chart of a release is another one from now on.
+/// What Istio's chart makes of the values of learnk8s, written down.
+pub(super) const OLD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/chart/istio-gateway");
+
+/// As with Terraform, where the chart of a release is another one from now on; and back again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_of_istios_chart_is_upgraded_in_its_place() {
-    let Some((helm, binary)) = ready("cluster::a_release_of_istios_chart_is_upgraded_in_its_place")
-    else {
+    let test = "cluster::a_release_of_istios_chart_is_upgraded_in_its_place";
+    if let Some((helm, binary)) = ready(test) {
+        upgraded_in_its_place(&helm, &binary, OLD).await;
+    }
+}
+
+/// The same with the very chart, where Go has Istio's sources since `make test-istio`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_of_istios_very_chart_is_upgraded_in_its_place() {
+    let test = "cluster::a_release_of_istios_very_chart_is_upgraded_in_its_place";
+    let Some((helm, binary)) = ready(test) else {
         return;
     };
-    let plane = plane(&binary).await;
-    let old = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/chart/istio-gateway");
+    match istios_chart() {
+        Some(chart) => upgraded_in_its_place(&helm, &binary, &chart).await,
+        None => say(&format!(
+            "== SKIPPED chart::{test}: no sources of Istio here"
+        )),
+    }
+}
+
+/// The chart in the sources of Istio that `tests/istiod` is built from, if they were downloaded.
+fn istios_chart() -> Option<String> {
+    let listed = Command::new("go")
+        .args([
+            "list",
+            "-mod=readonly",
+            "-m",
+            "-f",
+            "{{.Dir}}",
+            "istio.io/istio",
+        ])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/istiod"))
+        .env("GOPROXY", "off")
+        .output();
+    let listed = String::from_utf8(listed.ok()?.stdout).ok()?;
+    let chart = Path::new(listed.trim()).join("manifests/charts/gateway");
+    let is_there = chart.is_absolute() && chart.is_dir();
+    is_there.then(|| chart.to_str().expect("UTF-8").to_owned())
+}
+
+async fn upgraded_in_its_place(helm: &Helm, binary: &Path, old: &str) {
+    let plane = plane(binary).await;
     let values = super::learnk8s::ARGUMENTS;
-    helm_on(&helm, &plane, &["install", "eastwest-gateway", old], values);
+    helm_on(helm, &plane, &["install", "eastwest-gateway", old], values);
     let service = "/api/v1/namespaces/istio-system/services/eastwest-gateway";
     // What a cloud gives it.
     plane
@@ -184,32 +230,16 @@ async fn a_release_of_istios_chart_is_upgraded_in_its_place() {
     let before = object(&plane, service).await;
     let chart = helm.chart().to_str().expect("UTF-8").to_owned();
     helm_on(
-        &helm,
+        helm,
         &plane,
         &["upgrade", "eastwest-gateway", &chart],
         &["--reset-then-reuse-values"],
     );
-    let after = object(&plane, service).await;
-    for pointer in [
-        "/metadata/uid",
-        "/spec/clusterIP",
-        "/spec/ports",
-        "/spec/selector",
-        "/status",
-    ] {
-        assert!(before.pointer(pointer).is_some(), "{pointer}");
-        assert_eq!(before.pointer(pointer), after.pointer(pointer), "{pointer}");
-    }
+    stays(&before, &object(&plane, service).await);
     let path = "/apis/apps/v1/namespaces/istio-system/deployments/eastwest-gateway";
     let workload = object(&plane, path).await;
     let template = &workload["spec"]["template"];
-    let containers = template["spec"]["containers"].as_array();
-    let names: Vec<_> = containers
-        .into_iter()
-        .flatten()
-        .map(|one| &one["name"])
-        .collect();
-    assert_eq!(names, ["causeway"]);
+    assert_eq!(containers(template), ["causeway"]);
     assert!(
         template["spec"]["securityContext"]["sysctls"].is_null(),
         "{template}"
@@ -227,4 +257,38 @@ async fn a_release_of_istios_chart_is_upgraded_in_its_place() {
     let role = "/apis/rbac.authorization.k8s.io/v1/namespaces/istio-system/roles/eastwest-gateway";
     let role: Result<Value, Fault> = plane.api().get(role).await;
     assert!(matches!(role, Err(Fault::NotFound(_))), "{role:?}");
+
+    helm_on(helm, &plane, &["rollback", "eastwest-gateway"], &[]);
+    stays(&before, &object(&plane, service).await);
+    let again = object(&plane, path).await;
+    assert_eq!(again["spec"]["selector"], workload["spec"]["selector"]);
+    let template = &again["spec"]["template"];
+    assert_eq!(containers(template), ["istio-proxy"], "{template}");
+    let volumes = template["spec"]["volumes"].as_array();
+    assert!(volumes.is_none_or(Vec::is_empty), "{template}");
+    let ours = "/api/v1/namespaces/istio-system/configmaps/eastwest-gateway-config";
+    let ours: Result<Value, Fault> = plane.api().get(ours).await;
+    assert!(matches!(ours, Err(Fault::NotFound(_))), "{ours:?}");
+}
+
+/// The Service is the very same object, and has the same address.
+fn stays(before: &Value, after: &Value) {
+    for pointer in [
+        "/metadata/uid",
+        "/metadata/labels/topology.istio.io~1network",
+        "/spec/clusterIP",
+        "/spec/ports",
+        "/spec/selector",
+        "/status",
+    ] {
+        assert!(before.pointer(pointer).is_some(), "{pointer}");
+        assert_eq!(before.pointer(pointer), after.pointer(pointer), "{pointer}");
+    }
+}
+
+/// The names of a Pod's containers.
+fn containers(template: &Value) -> Vec<&str> {
+    let containers = template["spec"]["containers"].as_array();
+    let containers = containers.into_iter().flatten();
+    containers.filter_map(|one| one["name"].as_str()).collect()
 }

@@ -57,6 +57,20 @@ pub(super) const ROWS: &[Row] = &[
         ],
     ),
     (
+        "named",
+        "istio-system",
+        &[
+            "--set",
+            "networkGateway=network1,networkGatewayPorts.tls.targetPort=tls,networkPolicy.enabled=true",
+            "--set",
+            "service.type=NodePort,service.loadBalancerClass=example.com/lb,service.allocateLoadBalancerNodePorts=false",
+            "--set",
+            "service.ports[0].port=15443,service.ports[0].name=istio-eastwest-tls,service.ports[1].port=15012,service.ports[1].name=istio-eastwest-istiod,service.ports[2].port=15017,service.ports[2].name=stats",
+            "--set",
+            "autoscaling.enabled=false,replicaCount=0,config.drain.window=1m,lifecycle.preStop.sleep.seconds=3",
+        ],
+    ),
+    (
         "xds",
         "istio-system",
         &[
@@ -183,10 +197,12 @@ fn nothing_private_is_on_a_public_service() {
         for service in services {
             for port in service["spec"]["ports"].as_array().expect("ports") {
                 for number in [&port["port"], &port["targetPort"]] {
-                    let number = number.as_u64();
-                    let is_private = number.is_none_or(|number| {
-                        [15000, 15020, 15444, 15445, 16000, 18000].contains(&number)
-                    });
+                    let is_private = match number.as_u64() {
+                        Some(number) => {
+                            [15000, 15020, 15444, 15445, 16000, 18000].contains(&number)
+                        }
+                        None => number != "tls",
+                    };
                     assert!(!is_private, "{name} {arguments:?}: {port}");
                 }
             }

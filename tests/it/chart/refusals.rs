@@ -51,6 +51,10 @@ fn values_of_a_wrong_type_are_refused_with_their_place() {
         ("service.type=External", "/service/type"),
         ("drain.window=20", "/drain/window"),
         ("drain.window=0s", "/drain/window"),
+        (
+            "config.drain.window=soon",
+            "config.drain.window: soon is no duration",
+        ),
         ("outbound.ports=15444", "/outbound/ports"),
         ("autoscaling.minReplicas=two", "/autoscaling/minReplicas"),
         ("service.ports[0].name=tls", "/service/ports/0"),
@@ -131,9 +135,34 @@ fn what_does_not_go_together_is_spoken_of() {
             "networkGateway=a,service.type=None",
             "no other cluster finds this gateway",
         ),
+        (
+            "networkGateway=a,rbac.enabled=false",
+            "unless eastwest-gateway has its roles from elsewhere",
+        ),
+        (
+            "networkGateway=a,source.kind=xds",
+            "istiod is not told which cluster this is",
+        ),
+        (
+            "networkGateway=a,lifecycle.postStart.exec.command={/bin/sh,-c,true}",
+            "there is no /bin/sh in the image, nor a shell, so the Pod will not start",
+        ),
+        (
+            "networkGateway=a,lifecycle.preStop.exec.command={sleep,5}",
+            "preStop.sleep waits without one",
+        ),
     ] {
         let notes = helm.notes(release(&["--set", values]));
         assert!(notes.contains(said), "{values}: {notes}");
         assert_eq!(notes.matches("\n- ").count(), 1, "{values}: {notes}");
+    }
+    for values in [
+        "networkGateway=a,rbac.enabled=false,source.kind=xds,cluster.name=us",
+        "networkGateway=a,source.kind=xds,env.ISTIO_META_CLUSTER_ID=us",
+        "networkGateway=a,lifecycle.preStop.exec.command={causeway,status}",
+        "networkGateway=a,lifecycle.preStop.sleep.seconds=5",
+    ] {
+        let notes = helm.notes(release(&["--set", values]));
+        assert!(!notes.contains("Please look at"), "{values}: {notes}");
     }
 }

@@ -21,7 +21,7 @@ const ISTIOS: &str = "name revision replicaCount kind rbac.enabled serviceAccoun
     service.ipFamilyPolicy service.ipFamilies service.allocateLoadBalancerNodePorts service.loadBalancerClass resources \
     autoscaling.enabled autoscaling.minReplicas autoscaling.maxReplicas autoscaling.targetCPUUtilizationPercentage \
     autoscaling.targetMemoryUtilizationPercentage autoscaling.autoscaleBehavior env envVarFrom strategy minReadySeconds \
-    readinessProbe labels selectorLabels annotations nodeSelector tolerations topologySpreadConstraints affinity \
+    readinessProbe labels annotations nodeSelector tolerations topologySpreadConstraints affinity \
     networkGateway networkGatewayPorts imagePullPolicy imagePullSecrets priorityClassName lifecycle \
     podDisruptionBudget.minAvailable podDisruptionBudget.maxUnavailable podDisruptionBudget.unhealthyPodEvictionPolicy \
     dnsPolicy dnsConfig volumes volumeMounts initContainers additionalContainers terminationGracePeriodSeconds global \

@@ -5,7 +5,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use tests::Release;
+
 use super::{gateway_yaml, helm, one, release};
+
+const README: &str = include_str!("../../../README.md");
+const DEPLOY: &str = include_str!("../../../deploy/README.md");
+const MIGRATION: &str = include_str!("../../../deploy/MIGRATION.md");
+const DOCKERFILE: &str = include_str!("../../../deploy/Dockerfile");
 
 #[test]
 fn the_grace_period_holds_the_drain_and_the_drain_fits_a_given_one() {
@@ -29,6 +36,21 @@ fn the_grace_period_holds_the_drain_and_the_drain_fits_a_given_one() {
         ("terminationGracePeriodSeconds=10", 10, "2500ms", "2500ms"),
         ("terminationGracePeriodSeconds=6", 6, "1500ms", "1500ms"),
         ("terminationGracePeriodSeconds=0", 0, "1ms", "1ms"),
+        // Kubernetes counts what preStop takes.
+        ("lifecycle.preStop.sleep.seconds=7", 37, "5s", "20s"),
+        (
+            "lifecycle.preStop.sleep.seconds=10,terminationGracePeriodSeconds=30",
+            30,
+            "5s",
+            "10s",
+        ),
+        ("config.drain.window=5m", 310, "5s", "5m"),
+        (
+            "config.drain.window=5m,terminationGracePeriodSeconds=30",
+            30,
+            "5s",
+            "20s",
+        ),
     ] {
         let objects = helm.objects(release(&["--set", values]));
         let workload = one(&objects, "Deployment", "eastwest-gateway");
@@ -42,7 +64,9 @@ fn the_grace_period_holds_the_drain_and_the_drain_fits_a_given_one() {
             (said(announce), said(window)),
             "{values}"
         );
-        let all = drain.announce.0 + drain.window.0 + ending;
+        let hook = &workload["spec"]["template"]["spec"]["containers"][0]["lifecycle"]["preStop"];
+        let before = Duration::from_secs(hook["sleep"]["seconds"].as_u64().unwrap_or(0));
+        let all = before + drain.announce.0 + drain.window.0 + ending;
         assert!(grace < 10 || all <= Duration::from_secs(grace), "{values}");
     }
 }
@@ -112,6 +136,94 @@ fn a_pod_goes_only_after_its_successor_is_ready_unless_ports_of_the_node_forbid_
             .any(|object| object["kind"] == "HorizontalPodAutoscaler");
         assert_eq!(scaled, kind == "Deployment", "{values}");
     }
+}
+
+/// 0 is nobody, and where nothing is said somebody else may say it: an upgrade must not take that back.
+#[test]
+fn replicas_are_what_is_said_and_nothing_where_nothing_is() {
+    let Some(helm) = helm("values::replicas_are_what_is_said_and_nothing_where_nothing_is") else {
+        return;
+    };
+    for (values, expected) in [
+        ("autoscaling.enabled=false", Value::Null),
+        ("autoscaling.enabled=false,replicaCount=null", Value::Null),
+        ("autoscaling.enabled=false,replicaCount=0", json!(0)),
+        ("autoscaling.enabled=false,replicaCount=3", json!(3)),
+        ("replicaCount=3", Value::Null),
+    ] {
+        let objects = helm.objects(release(&["--set", values]));
+        let workload = one(&objects, "Deployment", "eastwest-gateway");
+        assert_eq!(workload["spec"]["replicas"], expected, "{values}");
+    }
+    let values = "autoscaling.maxReplicas=null";
+    let objects = helm.objects(release(&["--set", values]));
+    let scaler = one(&objects, "HorizontalPodAutoscaler", "eastwest-gateway");
+    assert_eq!(scaler["spec"]["maxReplicas"], 5);
+}
+
+/// The gateway is told of the namespaces whose Secrets it may read, and of no others.
+#[test]
+fn secrets_are_read_where_roles_allow_it() {
+    let Some(helm) = helm("values::secrets_are_read_where_roles_allow_it") else {
+        return;
+    };
+    for (values, expected) in [
+        ("replicaCount=1", &["causeway", "istio-system"][..]),
+        (
+            "discovery.secretNamespaces=null",
+            &["causeway", "istio-system"],
+        ),
+        ("discovery.secretNamespaces={fleet}", &["causeway", "fleet"]),
+        ("discovery.secretNamespaces={}", &["causeway"]),
+    ] {
+        let objects = helm.objects(Release {
+            namespace: "causeway",
+            ..release(&["--set", values])
+        });
+        assert_eq!(namespaces_of_secrets(&objects), expected, "{values}");
+        let config = gateway::config::parse("gateway.yaml", &gateway_yaml(&objects));
+        let told = config.expect("a configuration").discovery.secret_namespaces;
+        assert!(
+            told.iter().all(|one| expected.contains(&one.as_str())),
+            "{values}: {told:?}"
+        );
+    }
+}
+
+/// Where a role lets Secrets be read.
+fn namespaces_of_secrets(objects: &[Value]) -> Vec<&str> {
+    let roles = objects.iter().filter(|object| object["kind"] == "Role");
+    let reading = roles.filter(|role| {
+        let rules = role["rules"].as_array().expect("rules");
+        rules
+            .iter()
+            .any(|rule| rule["resources"] == json!(["secrets"]))
+    });
+    let mut found: Vec<&str> = reading
+        .filter_map(|role| role["metadata"]["namespace"].as_str())
+        .collect();
+    found.sort_unstable();
+    found
+}
+
+/// Names may have dashes where they like.
+#[test]
+fn releases_of_two_namespaces_share_nothing_of_the_cluster() {
+    let Some(helm) = helm("values::releases_of_two_namespaces_share_nothing_of_the_cluster") else {
+        return;
+    };
+    let role = |name, namespace| {
+        let objects = helm.objects(Release {
+            name,
+            namespace,
+            arguments: &[],
+        });
+        let mut roles = objects
+            .iter()
+            .filter(|object| object["kind"] == "ClusterRole");
+        roles.next().expect("a role")["metadata"]["name"].clone()
+    };
+    assert_ne!(role("a", "b-c"), role("a-b", "c"));
 }
 
 #[test]
@@ -256,6 +368,34 @@ fn each_dashboard_and_file_of_rules_is_packed_as_it_is() {
         name.contains("dashboard") || object["kind"] == "PrometheusRule"
     });
     assert_eq!(packed.count(), 0);
+}
+
+/// What the pages have people build is what the chart asks for, and no command leaves them with an image that is nowhere.
+#[test]
+fn what_is_built_is_what_is_installed() {
+    let mut commands = 0;
+    for (page, text) in [
+        ("README.md", README),
+        ("deploy/README.md", DEPLOY),
+        ("deploy/MIGRATION.md", MIGRATION),
+        ("deploy/Dockerfile", DOCKERFILE),
+    ] {
+        let text = text.replace("\\\n", " ");
+        for line in text.lines() {
+            if let Some((_, tagged)) = line.split_once(" -t ") {
+                let image = tagged.split_whitespace().next().unwrap_or_default();
+                let version = concat!("causeway:", env!("CARGO_PKG_VERSION"));
+                assert!(image.ends_with(version), "{page}: {line}");
+                commands += 1;
+            }
+            let installs = line.contains("deploy/helm/causeway --namespace");
+            if installs && !line.contains("--reuse-values") {
+                assert!(line.contains("image.repository="), "{page}: {line}");
+                commands += 1;
+            }
+        }
+    }
+    assert_eq!(commands, 8);
 }
 
 #[test]

@@ -142,7 +142,9 @@ pub fn pod(objects: &[Value], name: &str, node: &str) -> Value {
 /// The text that is mounted as gateway.yaml.
 fn mounted(objects: &[Value], pod: &Value) -> String {
     let volumes = pod["spec"]["volumes"].as_array().expect("volumes");
-    let named = volumes.iter().find(|volume| volume["name"] == "config");
+    let named = volumes
+        .iter()
+        .find(|volume| volume["name"] == "causeway-config");
     let name = &named.expect("a volume")["configMap"]["name"];
     let map = objects
         .iter()

@@ -27,8 +27,7 @@
 {{- end -}}
 {{- end -}}
 {{- $_ := set $config "listeners" $listeners -}}
-{{- $cluster := .Values.cluster.name | default (dig "multiCluster" "clusterName" "" (.Values.global | default dict)) -}}
-{{- with $cluster }}{{ $_ := set $config "cluster" (toString .) }}{{ end -}}
+{{- with include "causeway.cluster" . }}{{ $_ := set $config "cluster" . }}{{ end -}}
 {{- with include "causeway.network" . }}{{ $_ := set $config "network" . }}{{ end -}}
 {{- with .Values.locality }}{{ $_ := set $config "locality" . }}{{ end -}}
 {{- with .Values.regions }}{{ $_ := set $config "regions" . }}{{ end -}}
@@ -44,30 +43,37 @@
 {{- end -}}
 {{- if $given }}{{ $_ := set $config $section $given }}{{ end -}}
 {{- end -}}
-{{- $drain := include "causeway.drain" . | fromJson -}}
-{{- $_ := set $config "drain" (pick $drain "announce" "window") -}}
-{{- mustMergeOverwrite $config (deepCopy (.Values.config | default dict)) | toYaml -}}
+{{- $config = mustMergeOverwrite $config (deepCopy .Values.config) -}}
+{{- $drain := pick (include "causeway.drain" . | fromJson) "announce" "window" -}}
+{{- $_ := set $config "drain" (mustMergeOverwrite (get $config "drain" | default dict) $drain) -}}
+{{- toYaml $config -}}
 {{- end -}}
 
 {{/*
-How the gateway ends, as JSON {announce, window, grace}: the Pod's grace period holds both and 5 s for what comes after.
-Where a grace period is given, the two shrink to fit; at most half of what it leaves goes into the announcement.
+How the gateway ends, as JSON {announce, window, grace, fits}: the Pod's grace period holds both and 5 s for what comes
+after, and what preStop sleeps, as Kubernetes counts that too. Where a grace period is given, the two shrink to fit; at most
+half of what it leaves goes into the announcement.
 */}}
 {{- define "causeway.drain" -}}
-{{- $drain := .Values.drain | default dict -}}
-{{- $announce := include "causeway.millis" ($drain.announce | default "5s") | int64 -}}
-{{- $window := include "causeway.millis" ($drain.window | default "20s") | int64 -}}
-{{- $grace := div (add $announce $window 5999) 1000 -}}
+{{- $drain := mustMergeOverwrite (dict "announce" "5s" "window" "20s") (include "causeway.drainGiven" .Values.drain | fromJson) -}}
+{{- $drain = mustMergeOverwrite $drain (include "causeway.drainGiven" .Values.config.drain | fromJson) -}}
+{{- $announce := include "causeway.millis" (dict "path" "drain.announce" "text" $drain.announce) | int64 -}}
+{{- $window := include "causeway.millis" (dict "path" "drain.window" "text" $drain.window) | int64 -}}
+{{- $before := include "causeway.preStopSeconds" . | int64 -}}
+{{- $grace := add (div (add $announce $window 5999) 1000) $before -}}
 {{- $given := .Values.terminationGracePeriodSeconds -}}
+{{- $fits := true -}}
 {{- if not (kindIs "invalid" $given) -}}
 {{- $grace = int64 $given -}}
-{{- $room := max 2 (sub (mul $grace 1000) 5000) (mul $grace 500) -}}
+{{- $left := max 0 (sub $grace $before) -}}
+{{- $room := max 2 (sub (mul $left 1000) 5000) (mul $left 500) -}}
 {{- if gt (add $announce $window) $room -}}
+{{- $fits = false -}}
 {{- $announce = min $announce (div $room 2) -}}
 {{- $window = sub $room $announce -}}
 {{- end -}}
 {{- end -}}
-{{- $texts := dict "grace" $grace -}}
+{{- $texts := dict "grace" $grace "fits" $fits -}}
 {{- range $key, $millis := dict "announce" $announce "window" $window -}}
 {{- $whole := eq 0 (int (mod $millis 1000)) -}}
 {{- $_ := set $texts $key (ternary (printf "%ds" (div $millis 1000)) (printf "%dms" $millis) $whole) -}}
@@ -75,10 +81,29 @@ Where a grace period is given, the two shrink to fit; at most half of what it le
 {{- toJson $texts -}}
 {{- end -}}
 
-{{/* A duration in milliseconds; the schema holds its form. */}}
+{{/* What of a section `drain` is said, as JSON. */}}
+{{- define "causeway.drainGiven" -}}
+{{- $said := dict -}}
+{{- range $key := list "announce" "window" -}}
+{{- with get ($ | default dict) $key }}{{ $_ := set $said $key . }}{{ end -}}
+{{- end -}}
+{{- toJson $said -}}
+{{- end -}}
+
+{{/* How long preStop sleeps before the gateway hears of its end. */}}
+{{- define "causeway.preStopSeconds" -}}
+{{- $preStop := get .Values.lifecycle "preStop" | default dict -}}
+{{- get (get $preStop "sleep" | default dict) "seconds" | default 0 | int64 -}}
+{{- end -}}
+
+{{/* A duration in milliseconds. The schema holds its form, except under `config`. */}}
 {{- define "causeway.millis" -}}
+{{- $text := toString .text -}}
+{{- if not (regexMatch "^[0-9]+(ms|s|m|h)$" $text) -}}
+{{- fail (printf "config.%s: %s is no duration: a number and its unit, like 250ms, 10s, 5m or 1h" .path $text) -}}
+{{- end -}}
 {{- $units := dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000 -}}
-{{- mul (regexFind "^[0-9]+" . | int64) (get $units (regexFind "[a-z]+$" .)) -}}
+{{- mul (regexFind "^[0-9]+" $text | int64) (get $units (regexFind "[a-z]+$" $text)) -}}
 {{- end -}}
 
 {{/* Where the gateway has its knowledge from, as JSON. */}}

@@ -4,13 +4,18 @@
 {{- .Values.name | default .Release.Name -}}
 {{- end -}}
 
-{{/* The name of objects that may not meet those of a release in another namespace. */}}
+{{/* The name of objects that may not meet those of a release in another namespace, whose name has no dot. */}}
 {{- define "causeway.longName" -}}
-{{- printf "%s-%s" (include "causeway.name" .) .Release.Namespace -}}
+{{- printf "%s.%s" (include "causeway.name" .) .Release.Namespace -}}
 {{- end -}}
 
 {{- define "causeway.serviceAccount" -}}
 {{- .Values.serviceAccount.name | default (ternary (include "causeway.name" .) "default" .Values.serviceAccount.create) -}}
+{{- end -}}
+
+{{/* The cluster, where it is said, from either of the two places where that may be. */}}
+{{- define "causeway.cluster" -}}
+{{- .Values.cluster.name | default (dig "multiCluster" "clusterName" "" (.Values.global | default dict)) | default "" -}}
 {{- end -}}
 
 {{/* The network, from either of the two places where Istio's users name it. */}}

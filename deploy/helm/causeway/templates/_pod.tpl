@@ -67,22 +67,23 @@ rollingUpdate:
 {{- concat $env (.Values.envVarFrom | default list) | toYaml -}}
 {{- end -}}
 
-{{/* The ports where something listens, by name; on the Node as well those that the Service has, where that is wanted. */}}
+{{/*
+The ports where something listens, each by the name that it has by default, so that a Service may lead there by number or by
+name; on the Node as well those to which the Service leads, where that is wanted.
+*/}}
 {{- define "causeway.containerPorts" -}}
 {{- $made := include "causeway.ports" . | fromJson -}}
-{{- $listening := list (get $made.targets "status-port") $made.targets.tls -}}
-{{- if .Values.passthrough.enabled -}}
-{{- $listening = append (append $listening (get $made.targets "tls-istiod")) (get $made.targets "tls-webhook") -}}
-{{- end -}}
-{{- $listening = uniq $listening -}}
-{{- range $listening }}
-{{- $target := . }}
+{{- $taken := list -}}
+{{- range $name := list "status-port" "tls" "tls-istiod" "tls-webhook" }}
+{{- $target := toString (get $made.targets $name) }}
+{{- $listens := or (has $name (list "status-port" "tls")) (and $.Values.passthrough.enabled (get $.Values.networkGatewayPorts $name)) }}
+{{- if and $listens (not (has $target $taken)) }}
+{{- $taken = append $taken $target }}
 {{- $found := dict }}
 {{- range $made.ports }}
-{{- if and (not $found) (eq (toString .targetPort) (toString $target)) }}{{ $found = . }}{{ end }}
+{{- if and (not $found) (has (toString .targetPort) (list $target $name)) }}{{ $found = . }}{{ end }}
 {{- end }}
-{{- with $found }}
-- {name: {{ printf "%s" .name | trunc 15 | trimSuffix "-" }}, containerPort: {{ $target }}, protocol: TCP{{ if $.Values.hostPorts }}, hostPort: {{ .port }}{{ end }}}
+- {name: {{ $name }}, containerPort: {{ $target }}, protocol: TCP{{ if and $found $.Values.hostPorts }}, hostPort: {{ $found.port }}{{ end }}}
 {{- end }}
 {{- end }}
 - {name: stats, containerPort: 15020, protocol: TCP}
@@ -99,8 +100,9 @@ rollingUpdate:
 {{/* Whether the gateway listens below 1024, which a user without capabilities may not do of itself. */}}
 {{- define "causeway.hasLowPort" -}}
 {{- $low := false -}}
-{{- range (include "causeway.gateway" . | fromYaml).listeners -}}
-{{- if lt (.address | splitList ":" | last | int) 1024 }}{{ $low = true }}{{ end -}}
+{{- $gateway := include "causeway.gateway" . | fromYaml -}}
+{{- range append $gateway.listeners $gateway.ready -}}
+{{- if and . (lt (get (. | default dict) "address" | default "" | toString | splitList ":" | last | int) 1024) }}{{ $low = true }}{{ end -}}
 {{- end -}}
 {{- if $low }}yes{{ end -}}
 {{- end -}}

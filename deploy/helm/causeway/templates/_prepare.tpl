@@ -31,7 +31,7 @@ Istio's chart keeps its defaults under a key of their own, and takes what stands
 are what they are by default. */}}
 {{- define "causeway.withoutNull" -}}
 {{- $known := .Files.Get "known.yaml" | fromYaml -}}
-{{- $maps := concat (keys $known.sections) (keys $known.gateway) (list "labels" "selectorLabels" "annotations" "podAnnotations" "nodeSelector" "env") -}}
+{{- $maps := concat (keys $known.sections) (keys $known.gateway) (list "labels" "selectorLabels" "annotations" "podAnnotations" "nodeSelector" "env" "config" "lifecycle") -}}
 {{- range $key := $maps -}}
 {{- if not (kindIs "map" (get $.Values $key)) }}{{ $_ := set $.Values $key dict }}{{ end -}}
 {{- end -}}
@@ -42,6 +42,10 @@ are what they are by default. */}}
 {{- if not (get .Values.service "type") }}{{ $_ := set .Values.service "type" "LoadBalancer" }}{{ end -}}
 {{- if not (get .Values.outbound "ports") }}{{ $_ := set .Values.outbound "ports" (list 15444) }}{{ end -}}
 {{- if not (get .Values.source "kind") }}{{ $_ := set .Values.source "kind" "kubernetes" }}{{ end -}}
+{{- /* None is something else than nothing said. `--set discovery.secretNamespaces={}` makes a list of one empty text. */}}
+{{- $namespaces := get .Values.discovery "secretNamespaces" -}}
+{{- if not (kindIs "slice" $namespaces) }}{{ $namespaces = list "istio-system" }}{{ end -}}
+{{- $_ := set .Values.discovery "secretNamespaces" (compact $namespaces) -}}
 {{- $_ := set .Values "kind" (get .Values "kind" | default "Deployment") -}}
 {{- end -}}
 
@@ -71,11 +75,15 @@ Fails where a map stands in the place of a text: `--set labels.topology.istio.io
 {{- end -}}
 {{- end -}}
 
-{{/* A map of texts, as JSON: numbers and switches become texts, null leaves a key out. */}}
+{{/*
+A map of texts, as JSON: numbers and switches become texts, null leaves a key out. A whole number of a values file is a
+floating one to Helm, which would write a large one as 3.3554432e+07.
+*/}}
 {{- define "causeway.texts" -}}
 {{- $texts := dict -}}
 {{- range $key, $value := . -}}
 {{- if not (kindIs "invalid" $value) -}}
+{{- if and (kindIs "float64" $value) (eq $value (floor $value)) }}{{ $value = int64 $value }}{{ end -}}
 {{- $_ := set $texts $key (toString $value) -}}
 {{- end -}}
 {{- end -}}

@@ -37,9 +37,23 @@
   topology.istio.io/network of namespace {{ .Values.discovery.istioNamespace }} says.
 {{- end }}
 {{- $drain := include "causeway.drain" . | fromJson }}
-{{- $fits := and (eq (int64 (include "causeway.millis" $drain.announce)) (int64 (include "causeway.millis" (.Values.drain.announce | default "5s")))) (eq (int64 (include "causeway.millis" $drain.window)) (int64 (include "causeway.millis" (.Values.drain.window | default "20s")))) }}
-{{- if not $fits }}
+{{- if not $drain.fits }}
 - terminationGracePeriodSeconds {{ .Values.terminationGracePeriodSeconds }} leaves less than `drain` asks for: announce is {{ $drain.announce }}, window {{ $drain.window }}.
+{{- end }}
+{{- range $hook := list "preStop" "postStart" }}
+{{- with get (get (get $.Values.lifecycle $hook | default dict) "exec" | default dict) "command" }}
+{{- if ne (base (first .)) "causeway" }}
+- lifecycle.{{ $hook }}.exec: there is no {{ first . }} in the image, nor a shell{{ if eq $hook "postStart" }}, so the Pod will not start{{ else }}. preStop.sleep waits without one{{ end }}.
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if and (not .Values.rbac.enabled) (ne .Values.source.kind "xds") }}
+- rbac.enabled is false: unless {{ include "causeway.serviceAccount" . }} has its roles from elsewhere, the gateway may read nothing and is never ready.
+{{- end }}
+{{- $told := list (include "causeway.cluster" .) .Values.config.cluster .Values.env.CAUSEWAY_CLUSTER .Values.env.ISTIO_META_CLUSTER_ID | compact }}
+{{- range .Values.envVarFrom }}{{ if has .name (list "CAUSEWAY_CLUSTER" "ISTIO_META_CLUSTER_ID") }}{{ $told = append $told .name }}{{ end }}{{ end }}
+{{- if and (eq .Values.source.kind "xds") (not $told) }}
+- cluster.name is not set: istiod is not told which cluster this is, and the gateway may not look it up when it follows istiod.
 {{- end }}
 {{- if and .Values.hostPorts (eq .Values.kind "Deployment") }}
 - hostPorts: there is room for one Pod on each Node; kind DaemonSet is meant for that.
