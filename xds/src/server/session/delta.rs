@@ -77,7 +77,7 @@ impl Subscription {
             }
             entry.told = Told::Version;
         });
-        let state = self.state();
+        let state = self.ledger.state();
         self.resumes(state);
     }
 
@@ -117,7 +117,7 @@ impl Subscription {
         let mut response = DeltaResponse::default();
         let (mut bytes, mut left) = (0, 0_usize);
         let most = self.most;
-        self.ledger.each(shelf, |entry, there| {
+        self.ledger.each_due(shelf, |entry, there| {
             let Some(entry) = entry.filter(|entry| entry.wants(there)) else {
                 return;
             };
@@ -142,12 +142,14 @@ impl Subscription {
             return None;
         }
         self.unsettled = left > 0;
-        let state = self.state();
+        let state = self.ledger.state();
         response.nonce = self.sends(nonce, state);
         response.system_version_info = version_text(state);
         response.type_url = self.kind.type_url().to_owned();
-        // Nobody asks for what is gone and was not named; it comes back by the wildcard.
-        self.ledger.retain(|entry| entry.matters());
+        if !response.removed_resources.is_empty() {
+            // Nobody asks for what is gone and was not named; it comes back by the wildcard.
+            self.ledger.retain(|entry| entry.matters());
+        }
         Some(response)
     }
 }

@@ -18,6 +18,8 @@ pub(super) struct Ledger {
     tags: Vec<Arc<Tag>>,
     /// Of the tag at the same place; packed, because there are very many and nearly all lie idle.
     marks: Vec<u8>,
+    /// The sum of what the client has been told, as long as it is known.
+    state: Option<u64>,
 }
 
 /// One name, to be read.
@@ -74,6 +76,14 @@ impl<'a> Entry<'a> {
         }
     }
 
+    /// What it adds to the state of the client.
+    fn part_of_state(&self) -> u64 {
+        match self.told {
+            Told::Version => self.tag.mark,
+            Told::Nothing | Told::Absent => 0,
+        }
+    }
+
     /// Whether the client has to be told of what is there now.
     pub(super) fn wants(&self, there: Option<&Arc<Resource>>) -> bool {
         let news = match (self.told, there) {
@@ -109,14 +119,32 @@ impl Ledger {
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = Entry<'_>> {
+        self.state = None;
         let both = self.tags.iter_mut().zip(&mut self.marks);
         both.map(|(tag, packed)| Entry::new(tag, packed))
+    }
+
+    /// Those in the response that waits for its answer, of which only the marks of flight are to be changed.
+    pub(super) fn flying(&mut self) -> impl Iterator<Item = Entry<'_>> {
+        let both = self.tags.iter_mut().zip(&mut self.marks);
+        let flying = both.filter(|(_, packed)| marks::is_flying(**packed));
+        flying.map(|(tag, packed)| Entry::new(tag, packed))
+    }
+
+    /// A name for what the client has been told: the sum of it.
+    pub(super) fn state(&mut self) -> u64 {
+        *self.state.get_or_insert_with(|| {
+            let told = self.tags.iter().zip(&self.marks);
+            let told = told.filter(|(_, packed)| Marks::unpacked(**packed).told == Told::Version);
+            told.fold(0, |sum, (tag, _)| sum.wrapping_add(tag.mark))
+        })
     }
 
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&Seen<'_>) -> bool) {
         if self.iter().all(|entry| keep(&entry)) {
             return;
         }
+        self.state = None;
         let kept: Vec<bool> = self.iter().map(|entry| keep(&entry)).collect();
         let mut of_tags = kept.iter();
         self.tags.retain(|_| of_tags.next() == Some(&true));
@@ -127,6 +155,7 @@ impl Ledger {
     pub(super) fn find(&mut self, name: &str) -> Option<Entry<'_>> {
         let at = self.tags.binary_search_by(|tag| (*tag.name).cmp(name));
         let at = at.ok()?;
+        self.state = None;
         Some(Entry::new(&mut self.tags[at], &mut self.marks[at]))
     }
 
@@ -186,10 +215,39 @@ impl Ledger {
     pub(super) fn each<'a>(
         &mut self,
         shelf: &'a Shelf,
+        visit: impl FnMut(Option<&mut Entry<'_>>, Option<&'a Arc<Resource>>),
+    ) {
+        self.go_over::<false>(shelf, visit);
+    }
+
+    /// The same without those of which the client has the latest version and that are not to be sent again: nearly all, when one
+    /// resource of a thousand changes.
+    pub(super) fn each_due<'a>(
+        &mut self,
+        shelf: &'a Shelf,
+        visit: impl FnMut(Option<&mut Entry<'_>>, Option<&'a Arc<Resource>>),
+    ) {
+        self.go_over::<true>(shelf, visit);
+    }
+
+    fn go_over<'a, const DUE: bool>(
+        &mut self,
+        shelf: &'a Shelf,
         mut visit: impl FnMut(Option<&mut Entry<'_>>, Option<&'a Arc<Resource>>),
     ) {
         let mut items = shelf.items();
-        for mut entry in self.iter_mut() {
+        let mut change = 0_u64;
+        for (tag, packed) in self.tags.iter_mut().zip(&mut self.marks) {
+            if DUE
+                && marks::is_settled(*packed)
+                && let Some((item, rest)) = items.split_first()
+                && Arc::ptr_eq(&item.tag, tag)
+            {
+                items = rest;
+                continue;
+            }
+            let mut entry = Entry::new(tag, packed);
+            let before_visit = entry.part_of_state();
             let same = |item: &Arc<Resource>| Arc::ptr_eq(&item.tag, entry.tag);
             if items.first().is_none_or(|item| !same(item)) {
                 let name = &*entry.tag.name;
@@ -206,9 +264,15 @@ impl Ledger {
                 }
                 _ => visit(Some(&mut entry), None),
             }
+            let after_visit = entry.part_of_state();
+            change = change.wrapping_add(after_visit.wrapping_sub(before_visit));
         }
         for item in items {
             visit(None, Some(item));
         }
+        self.state = self.state.map(|state| state.wrapping_add(change));
     }
 }
+
+#[cfg(test)]
+mod tests;

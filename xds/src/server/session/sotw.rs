@@ -168,7 +168,7 @@ impl Subscription {
         if !news {
             return None;
         }
-        let state = self.state();
+        let state = self.ledger.state();
         let response = SotwResponse {
             version_info: version_text(state),
             resources,

@@ -100,7 +100,7 @@ impl Subscription {
             self.accepted = self.sent;
             self.most = self.most.saturating_mul(2);
         }
-        for mut entry in self.ledger.iter_mut().filter(|entry| entry.flying) {
+        for mut entry in self.ledger.flying() {
             entry.flying = false;
             entry.forced |= error.is_some() && flying > 1 && in_parts;
         }
@@ -114,19 +114,10 @@ impl Subscription {
     pub(super) fn sends(&mut self, nonce: u64, state: u64) -> String {
         self.must_answer = false;
         self.waiting = true;
-        self.flying = self.ledger.iter().filter(|entry| entry.flying).count();
+        self.flying = self.ledger.flying().count();
         self.last = Some(nonce);
         self.sent = state;
         nonce_text(nonce)
-    }
-
-    /// A name for what the client has been told.
-    pub(super) fn state(&self) -> u64 {
-        let told = self
-            .ledger
-            .iter()
-            .filter(|entry| entry.told == Told::Version);
-        told.fold(0, |sum, entry| sum.wrapping_add(entry.tag.mark))
     }
 
     /// Notes that the client has a state from an earlier stream.

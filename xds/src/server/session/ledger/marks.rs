@@ -27,6 +27,21 @@ pub(in crate::server::session) enum Told {
     Absent,
 }
 
+/// The bits below; what they are is in [`Marks::packed`].
+const TOLD: u8 = 3;
+const FORCED: u8 = 1 << 3;
+const FLYING: u8 = 1 << 4;
+
+/// Whether these marks are of one in the response that waits for its answer.
+pub(super) fn is_flying(packed: u8) -> bool {
+    packed & FLYING != 0
+}
+
+/// Whether these are of one whose version the client was told, and that is not to be sent again.
+pub(super) fn is_settled(packed: u8) -> bool {
+    packed & (TOLD | FORCED) == 1
+}
+
 impl Marks {
     /// Whether it has to be remembered: what is gone, and was only covered by the wildcard, has not.
     pub(in crate::server::session) fn matters(&self) -> bool {
@@ -77,6 +92,9 @@ mod tests {
                     fresh: bit(3),
                 };
                 assert_eq!(Marks::unpacked(marks.packed()), marks);
+                assert_eq!(is_flying(marks.packed()), marks.flying);
+                let settled = marks.told == Told::Version && !marks.forced;
+                assert_eq!(is_settled(marks.packed()), settled);
                 seen.insert(marks.packed());
             }
         }
