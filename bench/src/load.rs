@@ -79,9 +79,7 @@ async fn drive(
     let deadline = plan.time.map(|time| begin + time);
     let mut asked = pin!(asked_to_end(plan));
     let mut is_over = false;
-    while !is_over
-        && !shared.counted()
-        && deadline.is_none_or(|deadline| Instant::now() < deadline)
+    while !is_over && !shared.counted() && deadline.is_none_or(|deadline| Instant::now() < deadline)
     {
         let second = Instant::now() + Duration::from_secs(1);
         let until = deadline.map_or(second, |deadline| deadline.min(second));

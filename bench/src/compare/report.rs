@@ -244,7 +244,12 @@ impl Report<'_> {
 
     /// Of each round in which both have a figure.
     fn ratio(&self, workload: Workload, against: Peer) -> Vec<f64> {
-        let of = |peer| self.samples.get(&(workload, Some(peer))).into_iter().flatten();
+        let of = |peer| {
+            self.samples
+                .get(&(workload, Some(peer)))
+                .into_iter()
+                .flatten()
+        };
         let rounds = of(Peer::Causeway).zip(of(against));
         let ratios = rounds.filter_map(|(ours, theirs)| {
             Some(workload.figure(ours.as_ref()?)? / workload.figure(theirs.as_ref()?)?)
