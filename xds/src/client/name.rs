@@ -12,7 +12,8 @@ pub(crate) enum ClusterName {
     Mesh(ServicePort),
     /// Of a service as clients of the mesh know it.
     Plain(ServicePort),
-    /// Another form, of which nothing is known.
+    /// Another form, of which nothing is known; or that of a host with a wildcard, as a ServiceEntry may have it, which is
+    /// no service here.
     Other,
 }
 
@@ -38,10 +39,10 @@ impl ClusterName {
     /// What is wrong with a name that begins like one of Istio's.
     pub(crate) fn parse(name: &str) -> Result<Self, String> {
         if let Some(rest) = name.strip_prefix(MESH.0) {
-            return Ok(Self::Mesh(ServicePort::parse(rest, MESH.1)?));
+            return Ok(ServicePort::parse(rest, MESH.1)?.map_or(Self::Other, Self::Mesh));
         }
         if let Some(rest) = name.strip_prefix(PLAIN.0) {
-            return Ok(Self::Plain(ServicePort::parse(rest, PLAIN.1)?));
+            return Ok(ServicePort::parse(rest, PLAIN.1)?.map_or(Self::Other, Self::Plain));
         }
         Ok(Self::Other)
     }
@@ -57,7 +58,8 @@ impl ClusterName {
 }
 
 impl ServicePort {
-    fn parse(rest: &str, separator: &str) -> Result<Self, String> {
+    /// `None` where the host has a wildcard.
+    fn parse(rest: &str, separator: &str) -> Result<Option<Self>, String> {
         let parts = rest.split_once(separator);
         let parts = parts.and_then(|(port, rest)| Some((port, rest.split_once(separator)?)));
         let Some((digits, (subset, host))) = parts else {
@@ -70,12 +72,11 @@ impl ServicePort {
         if host.contains(separator) {
             return Err(format!("its name has more than three '{separator}'"));
         }
-        let host = Hostname::parse(host).map_err(|fault| format!("in its name {fault}"))?;
-        Ok(Self {
-            host,
-            port,
-            subset: subset.into(),
-        })
+        let rest = host.strip_prefix("*.");
+        let read = Hostname::parse(rest.unwrap_or(host));
+        let host = read.map_err(|fault| format!("in its name {fault}"))?;
+        let subset = subset.into();
+        Ok(rest.is_none().then_some(Self { host, port, subset }))
     }
 }
 
@@ -106,6 +107,8 @@ mod tests {
             ),
             ("BlackHoleCluster", ClusterName::Other),
             ("inbound|80||", ClusterName::Other),
+            ("outbound|443||*.example.com", ClusterName::Other),
+            ("outbound_.443_._.*.example.com", ClusterName::Other),
             ("", ClusterName::Other),
         ] {
             assert_eq!(ClusterName::parse(name), Ok(expected), "{name}");
@@ -124,6 +127,9 @@ mod tests {
             ("outbound|80|||a", "more than three"),
             ("outbound_.80_._.", "is not a host name"),
             ("outbound|80||a b", "is not a host name"),
+            ("outbound|80||*", "is not a host name"),
+            ("outbound|80||*.*.a", "is not a host name"),
+            ("outbound|x||*.a", "the port 'x'"),
         ] {
             let refused = ClusterName::parse(name).expect_err(name);
             assert!(refused.contains(why), "{name}: {refused}");

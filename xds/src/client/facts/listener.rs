@@ -233,6 +233,11 @@ fn gate(given: &proto::FilterChainMatch) -> Result<Result<Gate, String>, String>
     }
     let mut names = Vec::with_capacity(given.server_names.len());
     for name in &given.server_names {
+        if is_within(name) {
+            return not_served(&format!(
+                "its name '{name}' has a wildcard elsewhere than at its beginning"
+            ));
+        }
         names.push(server_name(name)?);
     }
     if given.application_protocols.is_empty() {
@@ -269,6 +274,13 @@ fn server_name(name: &str) -> Result<Arc<str>, String> {
         Ok(_) => Ok(name.to_ascii_lowercase().into()),
         Err(fault) => Err(format!("its server name: {fault}")),
     }
+}
+
+/// Whether a wildcard stands within a name: istiod makes mesh names of a ServiceEntry's hosts, `*.example` too
+/// (`builtAutoPassthroughFilterChains`), and no hello can say one. Envoy refuses the whole listener for it.
+fn is_within(name: &str) -> bool {
+    let rest = name.strip_prefix("*.").unwrap_or(name);
+    rest.find('*').is_some_and(|at| at > 0)
 }
 
 fn decides(kind: &str) -> bool {

@@ -160,6 +160,12 @@ fn unknown_filters_are_counted_and_unreadable_clusters_refused() {
         notes.skipped,
         [("istio.metadata_exchange".into(), 1)].into()
     );
+    for name in [
+        "outbound|443||*.example.com",
+        "outbound_.443_._.*.foo.local",
+    ] {
+        assert!(read(&samples::cluster(name)).is_ok(), "{name}");
+    }
     let mut kind = samples::cluster("c");
     kind.cluster_discovery_type = Some(ClusterDiscoveryType::Type(99));
     let mut balancer = samples::cluster("c");

@@ -63,6 +63,18 @@ fn mesh_and_plain_chains_are_served() {
     assert_eq!(chains[0].gate, Gate::Plain(vec!["*".into()]));
 }
 
+/// A ServiceEntry of a mesh may have a host with a wildcard, and costs no other name.
+#[test]
+fn a_chain_with_a_wildcard_costs_no_other() {
+    let odd = mesh_chain("outbound_.443_._.*.foo.local");
+    let to_odd = chain(&["a.example"], &[], &[("outbound|443||*.foo.local", 1)]);
+    let given = samples::listener(15443, vec![odd, mesh_chain(HELLO), to_odd]);
+    let (listener, notes) = read(&given).expect("it is read");
+    assert_eq!(listener.chains.len(), 2);
+    assert_eq!(listener.chains[0].to, [(HELLO.into(), 1)]);
+    assert_eq!(notes.left_out.len(), 1);
+}
+
 #[test]
 fn unknown_filters_are_passed_over_and_counted() {
     let stats = samples::filter("istio.stats", typed("stats.PluginConfig"));
@@ -107,6 +119,7 @@ fn chains_that_decide_by_more_than_names_are_left_out() {
         (chain(&[HELLO], &["h2"], &[(HELLO, 1)]), "other ALPN"),
         (chain(&[HELLO], &MESH[1..], &[(HELLO, 1)]), "other ALPN"),
         (chain(&[], MESH, &[(HELLO, 1)]), "no name"),
+        (mesh_chain("outbound_.443_._.*.foo.local"), "a wildcard"),
         (
             chain(&["a.example"], MESH, &[(HELLO, 1)]),
             "plain name 'a.example'",
