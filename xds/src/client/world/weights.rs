@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::Health;
+use model::{Health, MAX_WEIGHT};
 
 use crate::client::facts::{Endpoints, Group, Host};
 
@@ -12,13 +12,10 @@ const SCALE: u64 = 1 << 10;
 /// Envoy's overprovisioning: a locality keeps all of its share while 100 of 140 of its endpoints can be used.
 const OVERPROVISIONING: u64 = 140;
 
-/// Each endpoint with the weight that gives it its share among those of its priority. Where the cluster goes by localities, a
+/// Each endpoint with the weight that gives it its share among those of its priority, at most [`MAX_WEIGHT`]. Where the cluster goes by localities, a
 /// locality's share is `weight * min(1, 1.4 * usable / all)` (Envoy's `locality_weighted_lb_config`), and its usable
 /// endpoints divide that by their own weights; a locality without a weight gets nothing.
-pub(super) fn flat(
-    endpoints: &Endpoints,
-    by_locality: bool,
-) -> impl Iterator<Item = (&Group, &Host, u32)> {
+pub(super) fn flat(endpoints: &Endpoints, by_locality: bool) -> Vec<(&Group, &Host, u32)> {
     // Of a locality that stands in several groups of a priority Envoy takes the sum of the endpoints; Istio sends none.
     let mut sums: BTreeMap<(u32, &model::Locality), Sum> = BTreeMap::new();
     for group in endpoints.groups.iter().filter(|_| by_locality) {
@@ -26,23 +23,47 @@ pub(super) fn flat(
         sum.share = u64::from(group.weight.unwrap_or(0));
         for host in &group.hosts {
             sum.all += 1;
-            if matches!(host.health, Health::Healthy | Health::Degraded) {
+            if is_usable(host) {
                 sum.usable += 1;
                 sum.weight += u64::from(host.weight);
             }
         }
     }
-    endpoints.groups.iter().flat_map(move |group| {
-        let sum = sums.get(&(group.priority, &group.locality)).copied();
-        let hosts = group.hosts.iter();
-        hosts.filter_map(move |host| {
+    let mut found: Vec<(&Group, &Host, u128)> = Vec::with_capacity(endpoints.count());
+    // By priority; where localities count, what cannot be used has a part of nothing.
+    let mut greatest: BTreeMap<u32, u128> = BTreeMap::new();
+    for group in &endpoints.groups {
+        let sum = sums.get(&(group.priority, &group.locality));
+        let greatest = greatest.entry(group.priority).or_default();
+        for host in &group.hosts {
             let weight = match sum {
-                None => host.weight,
-                Some(sum) => sum.part(host.weight)?,
+                None => Some(u128::from(host.weight)),
+                Some(sum) => sum.part(host.weight),
             };
-            Some((group, host, weight))
-        })
-    })
+            let Some(weight) = weight else {
+                continue;
+            };
+            if sum.is_none() || is_usable(host) {
+                *greatest = weight.max(*greatest);
+            }
+            found.push((group, host, weight));
+        }
+    }
+    let most = u128::from(MAX_WEIGHT);
+    let found = found.into_iter().map(|(group, host, weight)| {
+        let weight = match greatest.get(&group.priority) {
+            Some(greatest) if *greatest > most => weight.saturating_mul(most) / greatest,
+            _ => weight,
+        };
+        let weight = u32::try_from(weight.clamp(1, most)).unwrap_or(MAX_WEIGHT);
+        (group, host, weight)
+    });
+    found.collect()
+}
+
+/// Whether Envoy picks it, if only in need.
+fn is_usable(host: &Host) -> bool {
+    matches!(host.health, Health::Healthy | Health::Degraded)
 }
 
 /// A locality of a priority.
@@ -56,7 +77,7 @@ struct Sum {
 
 impl Sum {
     /// An endpoint's part of the locality's share; `None` where the locality has none.
-    fn part(self, weight: u32) -> Option<u32> {
+    fn part(self, weight: u32) -> Option<u128> {
         if self.share == 0 {
             return None;
         }
@@ -66,8 +87,7 @@ impl Sum {
         }
         let usable = (OVERPROVISIONING * self.usable / self.all).min(100);
         let share = u128::from(self.share) * u128::from(usable) * u128::from(SCALE) / 100;
-        let part = share * u128::from(weight) / u128::from(self.weight.max(1));
-        Some(u32::try_from(part).unwrap_or(u32::MAX).max(1))
+        Some(share * u128::from(weight) / u128::from(self.weight.max(1)))
     }
 }
 
@@ -96,9 +116,8 @@ mod tests {
 
     fn weights(groups: Vec<Group>, by_locality: bool) -> Vec<u32> {
         let endpoints = Endpoints { groups };
-        flat(&endpoints, by_locality)
-            .map(|(.., weight)| weight)
-            .collect()
+        let found = flat(&endpoints, by_locality).into_iter();
+        found.map(|(.., weight)| weight).collect()
     }
 
     #[test]
@@ -142,6 +161,42 @@ mod tests {
                 "{usable} of {all}: {thousandths}"
             );
         }
+    }
+
+    /// No endpoint has more than [`MAX_WEIGHT`], so great ones become smaller together, in their own priority.
+    #[test]
+    fn great_weights_keep_their_proportion() {
+        use Health::{Healthy, Unhealthy};
+        let localities = vec![
+            group(0, "a", Some(2_000), &[(1, Healthy)]),
+            group(0, "b", Some(4_000), &[(1, Healthy)]),
+            group(1, "a", Some(100), &[(1, Healthy)]),
+        ];
+        assert_eq!(
+            weights(localities, true),
+            [MAX_WEIGHT / 2, MAX_WEIGHT, 100 << 10]
+        );
+        let own = vec![
+            group(
+                0,
+                "a",
+                None,
+                &[(u32::MAX, Healthy), (u32::MAX / 4, Healthy)],
+            ),
+            group(0, "b", None, &[(u32::MAX / 2, Unhealthy), (1, Healthy)]),
+            group(1, "a", None, &[(7, Healthy)]),
+        ];
+        let quarter = MAX_WEIGHT / 4 - 1;
+        assert_eq!(
+            weights(own, false),
+            [MAX_WEIGHT, quarter, MAX_WEIGHT / 2 - 1, 1, 7]
+        );
+        // What cannot be used takes nothing from the others.
+        let unready = vec![
+            group(0, "a", Some(1), &[(1, Healthy), (u32::MAX, Unhealthy)]),
+            group(0, "b", Some(1), &[(1, Healthy)]),
+        ];
+        assert_eq!(weights(unready, true), [716, MAX_WEIGHT, 1 << 10]);
     }
 
     #[test]
