@@ -146,7 +146,7 @@ impl Follower {
             tokio::select! {
                 response = link.next() => {
                     let received = self.session.receive(response?);
-                    link.send(received.requests);
+                    let sent = link.send(received.requests);
                     for refusal in received.refused.iter().take(LOGGED) {
                         tracing::warn!(server = self.settings.server.address, resource = refusal.name, why = refusal.why, of = received.refused.len(), "a resource is refused");
                     }
@@ -154,6 +154,7 @@ impl Follower {
                     self.owe();
                     let refused = !received.refused.is_empty();
                     self.tell(|status| status.heard(received.kind, refused));
+                    sent?;
                 }
                 () = sleep_until(owed.unwrap_or_else(Instant::now)), if owed.is_some() => {
                     self.owed = None;

@@ -4,8 +4,9 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tonic::codegen::tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{Sender, channel as queue};
+use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Streaming};
@@ -16,11 +17,14 @@ use crate::proto::discovery::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
 
-/// Limit of TCP and TLS, and then of the server's first word.
+/// Limit of TCP and TLS.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Istio's agent asks whether the server is still there this often, and waits so long for the answer.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
+
+/// Requests that wait for a server that does not read; a session has one or two for each response.
+const QUEUE: usize = 1_024;
 
 /// Where the server is, and how it is spoken to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,8 +84,8 @@ pub(crate) struct Link {
 }
 
 enum Outgoing {
-    Delta(UnboundedSender<DeltaDiscoveryRequest>),
-    Sotw(UnboundedSender<DiscoveryRequest>),
+    Delta(Sender<DeltaDiscoveryRequest>),
+    Sotw(Sender<DiscoveryRequest>),
 }
 
 enum Incoming {
@@ -98,36 +102,45 @@ impl Link {
         largest: usize,
     ) -> Result<Self, Fault> {
         let channel = connect(server).await?;
+        let metadata = credentials(server)?;
+        Self::begin(channel, metadata, mode, first, largest).await
+    }
+
+    /// Opens a stream on a connection. A server may take its time: one of grpc-go, as istiod is, sends its headers with its
+    /// first response, and one that has nothing for us none at all. Whether it is still there is asked by [`KEEPALIVE`].
+    pub(super) async fn begin(
+        channel: Channel,
+        metadata: MetadataMap,
+        mode: Mode,
+        first: Vec<Request>,
+        largest: usize,
+    ) -> Result<Self, Fault> {
         let mut client = AggregatedDiscoveryServiceClient::new(channel);
         client = client.max_decoding_message_size(largest);
-        let metadata = credentials(server)?;
         let ended = |status: tonic::Status| match status.code() {
             Code::Unimplemented if mode == Mode::Delta => Fault::NoDelta,
             _ => Fault::Ended(said(&status)),
         };
-        let slow = || Fault::Ended(format!("no answer within {} s", PATIENCE.as_secs()));
         match mode {
             Mode::Delta => {
-                let (to, requests) = unbounded_channel();
+                let (to, requests) = queue(QUEUE);
                 let link = Outgoing::Delta(to);
-                link.send(first);
-                let mut call = tonic::Request::new(UnboundedReceiverStream::new(requests));
+                link.send(first)?;
+                let mut call = tonic::Request::new(ReceiverStream::new(requests));
                 *call.metadata_mut() = metadata;
-                let opening = client.delta_aggregated_resources(call);
-                let opened = tokio::time::timeout(PATIENCE, opening).await;
-                let opened = opened.map_err(|_| slow())?.map_err(ended)?;
+                let opened = client.delta_aggregated_resources(call).await;
+                let opened = opened.map_err(ended)?;
                 let from = Incoming::Delta(opened.into_inner());
                 Ok(Self { to: link, from })
             }
             Mode::Sotw => {
-                let (to, requests) = unbounded_channel();
+                let (to, requests) = queue(QUEUE);
                 let link = Outgoing::Sotw(to);
-                link.send(first);
-                let mut call = tonic::Request::new(UnboundedReceiverStream::new(requests));
+                link.send(first)?;
+                let mut call = tonic::Request::new(ReceiverStream::new(requests));
                 *call.metadata_mut() = metadata;
-                let opening = client.stream_aggregated_resources(call);
-                let opened = tokio::time::timeout(PATIENCE, opening).await;
-                let opened = opened.map_err(|_| slow())?.map_err(ended)?;
+                let opened = client.stream_aggregated_resources(call).await;
+                let opened = opened.map_err(ended)?;
                 let from = Incoming::Sotw(opened.into_inner());
                 Ok(Self { to: link, from })
             }
@@ -135,8 +148,11 @@ impl Link {
     }
 
     /// Sends requests, in order.
-    pub(crate) fn send(&self, requests: Vec<Request>) {
-        self.to.send(requests);
+    ///
+    /// # Errors
+    /// The server has stopped reading.
+    pub(crate) fn send(&self, requests: Vec<Request>) -> Result<(), Fault> {
+        self.to.send(requests)
     }
 
     /// The next response.
@@ -162,16 +178,26 @@ impl Link {
 
 impl Outgoing {
     /// A stream that has ended takes nothing any more; that is seen at the other half.
-    fn send(&self, requests: Vec<Request>) {
+    fn send(&self, requests: Vec<Request>) -> Result<(), Fault> {
         for request in requests {
-            match (self, request) {
-                (Self::Delta(to), Request::Delta(request)) => drop(to.send(request)),
-                (Self::Sotw(to), Request::Sotw(request)) => drop(to.send(request)),
+            let is_full = match (self, request) {
+                (Self::Delta(to), Request::Delta(request)) => is_full(&to.try_send(request)),
+                (Self::Sotw(to), Request::Sotw(request)) => is_full(&to.try_send(request)),
                 // A session speaks one protocol while a stream lives.
-                (Self::Delta(_), Request::Sotw(_)) | (Self::Sotw(_), Request::Delta(_)) => {}
+                (Self::Delta(_), Request::Sotw(_)) | (Self::Sotw(_), Request::Delta(_)) => false,
+            };
+            if is_full {
+                return Err(Fault::Ended(format!(
+                    "the server sends and does not read: {QUEUE} requests wait for it"
+                )));
             }
         }
+        Ok(())
     }
+}
+
+fn is_full<T>(sent: &Result<(), TrySendError<T>>) -> bool {
+    matches!(sent, Err(TrySendError::Full(_)))
 }
 
 async fn connect(server: &Server) -> Result<Channel, Fault> {
@@ -266,4 +292,27 @@ fn chain(fault: &dyn Error) -> String {
         source = cause.source();
     }
     said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every response is answered, so one that sends without end and never reads would take all memory.
+    #[test]
+    fn a_server_that_does_not_read_is_left() {
+        let (to, mut requests) = queue(QUEUE);
+        let outgoing = Outgoing::Sotw(to);
+        let one = || vec![Request::Sotw(DiscoveryRequest::default())];
+        for _ in 0..QUEUE {
+            outgoing.send(one()).expect("there is room");
+        }
+        let fault = outgoing.send(one()).expect_err("there is no room");
+        assert!(fault.to_string().contains("does not read"), "{fault}");
+        requests.try_recv().expect("a request");
+        outgoing.send(one()).expect("there is room again");
+        // One that has ended is seen to have when it is heard.
+        drop(requests);
+        outgoing.send(one()).expect("nothing waits");
+    }
 }

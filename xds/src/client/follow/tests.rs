@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 
+use tonic::metadata::MetadataMap;
+
 use self::rig::{Authority, Rig};
 use super::*;
 use crate::client::samples::{self, chain, cluster, mesh_chain, names};
@@ -198,6 +200,22 @@ async fn what_was_kept_is_in_force_until_everything_has_come_once() {
         until_routed(&mut source, &[(A, "10.0.0.7")]).await;
         let status = until(&mut source, |now| !now.loaded).await;
         assert!(status.ready);
+    }
+}
+
+/// The clock stands still and jumps when nothing is left to do, so nobody waits for it.
+#[tokio::test(start_paused = true)]
+async fn a_server_may_take_its_time_before_its_first_word() {
+    let rig = Rig::start(Mode::Delta).await;
+    rig.serve(A, "10.0.0.1");
+    for mode in [Mode::Delta, Mode::Sotw] {
+        rig.be_silent(Duration::from_secs(3_600));
+        let mut session = Session::new(mode, NetworkId::default());
+        let (channel, first) = (rig.channel().await, session.open());
+        let began = Link::begin(channel, MetadataMap::new(), mode, first, 64 << 10).await;
+        let mut link = began.unwrap_or_else(|fault| panic!("{mode:?}: {fault}"));
+        let response = link.next().await.expect("a response");
+        assert_eq!(session.receive(response).kind, Some(Kind::Clusters));
     }
 }
 

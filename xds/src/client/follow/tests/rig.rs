@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::server::conn::http2;
@@ -12,7 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
@@ -21,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tonic::codegen::Service;
 use tonic::codegen::tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::metadata::MetadataMap;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Request as Call, Response as Answer, Status, Streaming};
 
 use crate::client::book::Book;
@@ -57,6 +59,8 @@ struct Shared {
     book: Mutex<Book>,
     /// Token and cluster of each caller.
     callers: Mutex<Vec<(String, String)>>,
+    /// How long it says nothing, not even that there is a stream.
+    silence: Mutex<Duration>,
     /// Goes up with every change; the other says whether requests for endpoints wait.
     changes: watch::Sender<(u64, bool)>,
 }
@@ -73,6 +77,7 @@ impl Rig {
             mode,
             book: Mutex::default(),
             callers: Mutex::default(),
+            silence: Mutex::default(),
             changes: watch::channel((0, false)).0,
         };
         let mut rig = Self {
@@ -138,7 +143,25 @@ impl Rig {
         self.shared.changes.send_modify(|(change, _)| *change += 1);
     }
 
-    /// Lets requests for endpoints wait, or answers them.
+    /// Says nothing of new streams for so long.
+    pub(super) fn be_silent(&self, silence: Duration) {
+        *self.shared.silence.lock() = silence;
+    }
+
+    /// A connection to it that needs no socket, so that the clock can stand still.
+    pub(super) async fn channel(&self) -> Channel {
+        let (near, far) = tokio::io::duplex(64 << 10);
+        tokio::spawn(serve(far, self.shared.clone()));
+        // Asked as often as a server is in earnest.
+        let endpoint = Endpoint::from_static("http://rig")
+            .http2_keep_alive_interval(Duration::from_secs(30))
+            .keep_alive_timeout(Duration::from_secs(10))
+            .keep_alive_while_idle(true);
+        let connected = endpoint.connect_with_connector(Once(Some(near))).await;
+        connected.expect("connected")
+    }
+
+    /// Lets requests for endpoints wait, or answers them; changes are told all the same.
     pub(super) fn hold(&self, hold: bool) {
         self.shared.changes.send_modify(|(_, held)| *held = hold);
     }
@@ -146,6 +169,24 @@ impl Rig {
     /// Token and cluster of each caller, in order.
     pub(super) fn callers(&self) -> Vec<(String, String)> {
         self.shared.callers.lock().clone()
+    }
+}
+
+/// Connects once, to what is there already.
+struct Once(Option<DuplexStream>);
+
+impl Service<http::Uri> for Once {
+    type Response = TokioIo<DuplexStream>;
+    type Error = std::io::Error;
+    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: http::Uri) -> Self::Future {
+        let stream = self.0.take().map(TokioIo::new);
+        std::future::ready(stream.ok_or_else(|| std::io::ErrorKind::NotConnected.into()))
     }
 }
 
@@ -246,7 +287,7 @@ impl AggregatedDiscoveryService for Ads {
         &self,
         call: Call<Streaming<DiscoveryRequest>>,
     ) -> Result<Answer<Self::StreamAggregatedResourcesStream>, Status> {
-        self.note(call.metadata());
+        self.note(call.metadata()).await;
         let (answers, stream) = unbounded_channel();
         let shared = self.0.clone();
         let out = |response| match response {
@@ -270,7 +311,7 @@ impl AggregatedDiscoveryService for Ads {
         if self.0.mode == Mode::Sotw {
             return Err(Status::unimplemented("delta is not spoken here"));
         }
-        self.note(call.metadata());
+        self.note(call.metadata()).await;
         let (answers, stream) = unbounded_channel();
         let shared = self.0.clone();
         let out = |response| match response {
@@ -289,13 +330,18 @@ impl AggregatedDiscoveryService for Ads {
 }
 
 impl Ads {
-    fn note(&self, metadata: &MetadataMap) {
+    /// Has who calls on record, and keeps them waiting where it is silent.
+    async fn note(&self, metadata: &MetadataMap) {
         let said = |key: &str| {
             let value = metadata.get(key).and_then(|value| value.to_str().ok());
             value.unwrap_or_default().to_owned()
         };
         let caller = (said("authorization"), said("clusterid"));
         self.0.callers.lock().push(caller);
+        let silence = *self.0.silence.lock();
+        if !silence.is_zero() {
+            tokio::time::sleep(silence).await;
+        }
     }
 }
 
@@ -326,12 +372,16 @@ async fn converse<Q, A>(
                 shared.book.lock().request(request).into_iter().collect()
             }
             changed = changes.changed() => {
-                let (_, is_held) = *changes.borrow_and_update();
-                if changed.is_err() || is_held {
-                    continue;
+                if changed.is_err() {
+                    return;
                 }
+                let (_, is_held) = *changes.borrow_and_update();
+                let late = match is_held {
+                    true => Vec::new(),
+                    false => std::mem::take(&mut waiting),
+                };
                 let mut book = shared.book.lock();
-                let late = waiting.drain(..);
+                let late = late.into_iter();
                 let mut responses: Vec<_> = late.filter_map(|request| book.request(request)).collect();
                 responses.extend(book.push(is_delta));
                 responses
