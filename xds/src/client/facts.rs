@@ -15,7 +15,7 @@ use serde::Serialize;
 
 pub(crate) use self::cluster::{Cluster, Discovery};
 pub(crate) use self::endpoints::{Endpoints, Group, Host};
-pub(crate) use self::listener::{Chain, Gate, Listener};
+pub(crate) use self::listener::{Gate, Listener};
 
 /// The kinds of resources that are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -55,32 +55,10 @@ impl Drop for Source {
 /// has come once.
 #[must_use]
 pub fn start(settings: Settings, kept: Option<Arc<Snapshot>>) -> Source {
-    let is_loaded = kept.is_some();
-    let (publish, snapshots) = watch::channel(kept.unwrap_or_default());
-    let status = Status {
-        ready: is_loaded,
-        loaded: is_loaded,
-        address: settings.server.address.clone(),
-        node: settings.node.id(),
-        mode: settings.mode,
-        ..Status::default()
-    };
-    let (report, status) = watch::channel(status);
-    let network = NetworkId::from(settings.node.network.as_str());
-    let mut session = Session::new(settings.mode, network);
-    session.limit(settings.ceilings);
-    let follower = Follower {
-        session,
-        settings,
-        publish,
-        report,
-        backoff: Backoff::default(),
-        owed: None,
-        is_whole: false,
-    };
+    let follower = Follower::new(settings, kept);
     Source {
-        snapshots,
-        status,
+        snapshots: follower.publish.subscribe(),
+        status: follower.report.subscribe(),
         task: tokio::spawn(follower.run()),
     }
 }
@@ -98,6 +76,30 @@ struct Follower {
 }
 
 impl Follower {
+    fn new(settings: Settings, kept: Option<Arc<Snapshot>>) -> Self {
+        let is_loaded = kept.is_some();
+        let status = Status {
+            ready: is_loaded,
+            loaded: is_loaded,
+            address: settings.server.address.clone(),
+            node: settings.node.id(),
+            mode: settings.mode,
+            ..Status::default()
+        };
+        let network = NetworkId::from(settings.node.network.as_str());
+        let mut session = Session::new(settings.mode, network);
+        session.limit(settings.ceilings);
+        Self {
+            session,
+            settings,
+            publish: watch::Sender::new(kept.unwrap_or_default()),
+            report: watch::Sender::new(status),
+            backoff: Backoff::default(),
+            owed: None,
+            is_whole: false,
+        }
+    }
+
     async fn run(mut self) {
         loop {
             let Err(fault) = self.stream().await else {
@@ -157,9 +159,7 @@ impl Follower {
                     sent?;
                 }
                 () = sleep_until(owed.unwrap_or_else(Instant::now)), if owed.is_some() => {
-                    self.owed = None;
-                    self.session.give_up();
-                    self.tell(|_| ());
+                    self.give_up();
                 }
                 () = self.publish.closed() => return Ok(()),
             }
@@ -184,6 +184,14 @@ impl Follower {
                 self.owed.get_or_insert_with(|| Instant::now() + OWED);
             }
         }
+    }
+
+    /// The server has had its time.
+    fn give_up(&mut self) {
+        self.owed = None;
+        let is_kept = self.report.borrow().loaded;
+        self.session.give_up(is_kept);
+        self.tell(|_| ());
     }
 
     /// Publishes what follows from all that is known, once that is complete, and says how it goes.

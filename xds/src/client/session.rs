@@ -17,11 +17,15 @@ use super::facts::Kind;
 use super::world::{Ceilings, Refusal, World};
 use crate::proto::discovery::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+    ResourceError,
 };
 use crate::proto::rpc::Status;
 
 /// gRPC's INVALID_ARGUMENT, which clients of xDS say of a resource that they refuse.
 const INVALID_ARGUMENT: i32 = 3;
+
+/// gRPC's NOT_FOUND, by which a server says of a resource that it is not there.
+const NOT_FOUND: i32 = 5;
 
 /// How much of what is wrong goes to the server: its log is read by people.
 const REPORTED: usize = 5;
@@ -76,7 +80,8 @@ pub struct Session {
     mode: Mode,
     world: World,
     kinds: BTreeMap<Kind, State>,
-    /// What cannot be read at present, the first [`LISTED`]; by name, since the last good one of each stays.
+    /// What cannot be read at present, or not be said by the server, the first [`LISTED`]; by name, since the last good one
+    /// of each stays.
     refused: BTreeMap<(Kind, String), String>,
 }
 
@@ -176,14 +181,15 @@ impl Session {
     }
 
     /// What is waited for does not come, though the server answers (it has sent clusters): it is taken for not there, until
-    /// it does. A server without listeners need not say so.
-    pub fn give_up(&mut self) {
+    /// it does. A server without listeners need not say so; but `is_kept`, where what it said to an earlier run is in force,
+    /// its listeners are waited for without end, since nothing at all would take the place of what is served.
+    pub fn give_up(&mut self, is_kept: bool) {
         let answers = self.kinds.get(&Kind::Clusters);
         if answers.is_none_or(|state| !state.answered) {
             return;
         }
         if let Some(state) = self.kinds.get_mut(&Kind::Listeners) {
-            state.answered = true;
+            state.answered |= !is_kept;
         }
         self.world.give_up();
     }
@@ -197,9 +203,7 @@ impl Session {
 
     /// Endpoints that were asked for and are neither there nor refused.
     pub fn waiting(&mut self) -> Vec<Arc<str>> {
-        let mut missing = self.world.missing();
-        missing.retain(|name| !self.refused.contains_key(&key(Kind::Endpoints, name)));
-        missing
+        self.world.missing()
     }
 
     /// What follows from everything that is known; the same as `before` where nothing has changed.
@@ -213,7 +217,8 @@ impl Session {
         &self.world
     }
 
-    /// What cannot be read at present, and why; the last good one of each name is in force.
+    /// What cannot be read at present, or the server has an error in the place of, and why; the last good one of each name
+    /// is in force.
     pub fn refused(&self) -> impl Iterator<Item = (Kind, &str, &str)> {
         let all = self.refused.iter();
         all.map(|((kind, name), why)| (*kind, name.as_str(), why.as_str()))
@@ -232,20 +237,43 @@ impl Session {
             Ok(name) => {
                 self.refused.remove(&key(kind, name));
             }
-            Err(refusal) => {
-                let key = key(kind, &refusal.name);
-                if self.refused.len() < LISTED || self.refused.contains_key(&key) {
-                    let mut why = refusal.why.clone();
-                    shorten(&mut why);
-                    self.refused.insert(key, why);
-                }
-            }
+            Err(refusal) => self.record(kind, &refusal.name, refusal.why.clone()),
         }
         taken
     }
 
+    /// Takes over what a server says in the place of a resource: that it is not there, which is a removal (delta xDS says so of
+    /// `resource_errors`), or why it cannot say it, and then the last good one stays. That is no fault of the response, so it
+    /// is acknowledged. Gives the name of what stays.
+    fn take_error(&mut self, kind: Kind, error: ResourceError) -> Option<String> {
+        let name = error.resource_name.unwrap_or_default().name;
+        let status = error.error_detail.unwrap_or_default();
+        if status.code == NOT_FOUND {
+            self.remove(kind, &name);
+            return None;
+        }
+        let why = format!("the server says: {} (code {})", status.message, status.code);
+        self.record(kind, &name, why);
+        if kind == Kind::Endpoints {
+            self.world.cannot_have(&name);
+        }
+        Some(name)
+    }
+
+    /// Has on record that a resource cannot be had.
+    fn record(&mut self, kind: Kind, name: &str, mut why: String) {
+        let key = key(kind, name);
+        if self.refused.len() < LISTED || self.refused.contains_key(&key) {
+            shorten(&mut why);
+            self.refused.insert(key, why);
+        }
+    }
+
     fn remove(&mut self, kind: Kind, name: &str) {
         self.refused.remove(&key(kind, name));
+        if let Some(state) = self.kinds.get_mut(&kind) {
+            state.versions.remove(name);
+        }
         self.world.remove(kind, name);
     }
 

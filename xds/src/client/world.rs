@@ -1,11 +1,12 @@
 //! Everything that a server has said, and the snapshot that follows from it. It knows no stream and no version.
 //!
 //! ```text
-//!  listeners' chains --plan--> which names there are, and the cluster of each
-//!  clusters, their endpoints --service--> one service for each host, with what every name of it is assigned
+//!  listeners' chains, clusters --plan--> which names there are, and the cluster of each
+//!  endpoints --service--> one service for each host, with what every name of it is assigned
 //! ```
 //!
-//! Nothing is decided anew: exposure, subsets, tiers and weights are the server's.
+//! Nothing is decided anew: exposure, subsets, tiers and weights are the server's. A plan comes into force with the last of
+//! the endpoints that it asks for: until then the one before it stays, and follows the changes of its endpoints.
 
 mod plan;
 mod service;
@@ -14,10 +15,10 @@ mod weights;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::{Chunked, Hostname, NetworkId, Service, Snapshot};
+use model::{Chunked, Hostname, NetworkId, PassthroughRoute, Service, Snapshot};
 use serde::Serialize;
 
-use self::plan::Plan;
+use self::plan::{Plan, Use};
 use crate::client::facts::{Cluster, Discovery, Endpoints, Kind, Listener, Notes};
 
 /// How much a server may say: beyond it nothing more is taken, so that no server takes the gateway's memory.
@@ -49,16 +50,19 @@ pub struct World {
     ceilings: Ceilings,
     /// Endpoints in `clusters` and in `endpoints`.
     held: usize,
-    clusters: BTreeMap<Arc<str>, Cluster>,
+    clusters: BTreeMap<Arc<str>, Arc<Cluster>>,
     endpoints: BTreeMap<Arc<str>, Arc<Endpoints>>,
     listeners: BTreeMap<Arc<str>, Listener>,
     notes: BTreeMap<(Kind, Arc<str>), Notes>,
-    /// Names whose endpoints the server owes and is not waited for any longer.
+    /// Names whose endpoints the server owes and is not waited for any longer, or whose first ones cannot be read.
     overdue: BTreeSet<Arc<str>>,
+    /// The plan in force.
     plan: Plan,
-    /// Clusters or listeners have changed since the plan was made.
+    /// The one that follows from what is known now, while some of its endpoints are waited for.
+    next: Option<Plan>,
+    /// Clusters or listeners have changed since the latest plan was made.
     stale: bool,
-    /// The plan was made anew since the last snapshot.
+    /// Another plan has come into force since the last snapshot.
     replanned: bool,
     /// Hosts whose endpoints have changed since the last snapshot.
     touched: BTreeSet<Hostname>,
@@ -120,17 +124,25 @@ impl World {
         let name = match kind {
             Kind::Clusters => {
                 let (name, cluster) = checked(Cluster::read(bytes, &mut notes), expected)?;
-                let known = self.clusters.get(&name);
+                let known = self.clusters.get(&name).map(|known| &**known);
                 let held = self.held - known.map_or(0, given) + given(&cluster);
+                let is_new = known != Some(&cluster);
                 self.check(&name, known.is_some(), held)?;
                 self.held = held;
-                self.stale |= self.clusters.get(&name) != Some(&cluster);
-                self.clusters.insert(name.clone(), cluster);
+                if is_new {
+                    self.stale = true;
+                    self.clusters.insert(name.clone(), Arc::new(cluster));
+                }
                 name
             }
             Kind::Endpoints => {
-                let (name, endpoints) = checked(Endpoints::read(bytes, &mut notes), expected)?;
-                self.check(&name, true, self.held_with(&name, &endpoints))?;
+                let read = checked(Endpoints::read(bytes, &mut notes), expected);
+                let room = read.and_then(|(name, endpoints)| {
+                    self.check(&name, true, self.held_with(&name, &endpoints))?;
+                    Ok((name, endpoints))
+                });
+                let (name, endpoints) =
+                    room.inspect_err(|refusal| self.cannot_have(&refusal.name))?;
                 self.put_endpoints(&name, endpoints);
                 name
             }
@@ -156,7 +168,7 @@ impl World {
         match kind {
             Kind::Clusters => {
                 let known = self.clusters.remove(name);
-                self.held -= known.as_ref().map_or(0, given);
+                self.held -= known.as_ref().map_or(0, |known| given(known));
                 self.stale |= known.is_some();
             }
             Kind::Listeners => self.stale |= self.listeners.remove(name).is_some(),
@@ -186,33 +198,41 @@ impl World {
     }
 
     /// The endpoints to ask for: those of clusters that a chain leads to. Endpoints that nobody asks for any more are
-    /// forgotten.
+    /// forgotten, once no name in force has them.
     pub fn wanted(&mut self) -> BTreeSet<Arc<str>> {
         self.refresh();
-        let wanted = self.plan.wanted();
+        let (plan, next) = (&self.plan, self.next.as_ref());
+        let is_used = |name: &str| {
+            let of = |plan: &Plan| plan.hosts_of(name).is_some();
+            of(plan) || next.is_some_and(of)
+        };
         let held = &mut self.held;
         self.endpoints.retain(|name, endpoints| {
-            let kept = wanted.contains(name);
+            let kept = is_used(name);
             *held -= if kept { 0 } else { endpoints.count() };
             kept
         });
-        self.overdue.retain(|name| wanted.contains(name));
-        wanted
+        self.overdue.retain(|name| is_used(name));
+        next.unwrap_or(plan).wanted().cloned().collect()
     }
 
     /// The endpoints that are asked for and have not come.
     pub fn missing(&mut self) -> Vec<Arc<str>> {
-        let wanted = self.wanted();
-        let missing =
-            |name: &Arc<str>| !self.endpoints.contains_key(name) && !self.overdue.contains(name);
-        wanted.into_iter().filter(missing).collect()
+        let wanted = self.wanted().into_iter();
+        wanted.filter(|name| self.is_missing(name)).collect()
     }
 
     /// The server has had its time: what is missing is taken for not there (Envoy's `initial_fetch_timeout`).
     pub fn give_up(&mut self) {
         let missing = self.missing();
-        self.stale |= !missing.is_empty();
         self.overdue.extend(missing);
+    }
+
+    /// The first endpoints of this name cannot be had, so there is nothing to wait for; those that are known stay.
+    pub fn cannot_have(&mut self, name: &str) {
+        if !self.endpoints.contains_key(name) {
+            self.overdue.insert(name.into());
+        }
     }
 
     /// What is not taken of what was sent.
@@ -230,17 +250,14 @@ impl World {
             });
             unused.left_out.extend(left_out);
         }
-        let of_plan = self.plan.left_out.iter().map(|(name, what)| LeftOut {
-            kind: Kind::Listeners,
-            name: name.clone(),
-            what: what.clone(),
-        });
-        unused.left_out.extend(of_plan);
+        let latest = self.next.as_ref().unwrap_or(&self.plan);
+        unused.left_out.extend(latest.left_out.iter().cloned());
         unused
     }
 
-    /// What follows from everything that was said: the next snapshot, or the same where nothing has changed. A name is
-    /// there as soon as its cluster's endpoints are known.
+    /// What follows from everything that was said: the next snapshot, or the same where nothing has changed. Changes of
+    /// names wait for the endpoints of all of them, as Envoy keeps a cluster until the one in its place is warm; changes of
+    /// endpoints do not.
     pub fn snapshot(&mut self, before: &Arc<Snapshot>) -> Arc<Snapshot> {
         self.refresh();
         let touched = std::mem::take(&mut self.touched);
@@ -262,7 +279,7 @@ impl World {
                 (None, None) => {}
             }
         }
-        let passthrough = self.passthrough();
+        let passthrough: Vec<PassthroughRoute> = self.plan.routes.clone();
         let same = *before.passthrough == passthrough;
         if gone.is_empty() && put.is_empty() && same {
             return before.clone();
@@ -280,8 +297,6 @@ impl World {
     }
 
     fn put_endpoints(&mut self, name: &Arc<str>, endpoints: Endpoints) {
-        // The first ones of a cluster can bring a name into being.
-        self.stale |= !self.endpoints.contains_key(name);
         if let Some(hosts) = self.plan.hosts_of(name) {
             self.touched.extend(hosts.iter().cloned());
         }
@@ -316,23 +331,32 @@ impl World {
         Err(Refusal { name, why })
     }
 
-    /// Makes the plan anew where it is stale.
+    /// Makes a plan where the latest is stale, and puts it in force once nothing is missing in it.
     fn refresh(&mut self) {
         if std::mem::take(&mut self.stale) {
-            self.plan = Plan::of(&self.listeners, &self.clusters);
-            self.replanned = true;
+            self.next = Some(Plan::of(&self.listeners, &self.clusters));
+        }
+        if let Some(next) = self.next.take() {
+            let waits = next.wanted().any(|name| self.is_missing(name));
+            if waits {
+                self.next = Some(next);
+            } else {
+                self.plan = next;
+                self.replanned = true;
+            }
         }
     }
 
-    /// The endpoints of a cluster: `None` while they are waited for; none at all where there is nothing to wait for.
-    fn endpoints_of(&self, cluster: &str) -> Option<Arc<Endpoints>> {
-        match self.clusters.get(cluster).map(|cluster| &cluster.discovery) {
-            Some(Discovery::Asked(name)) => match self.endpoints.get(name) {
-                Some(endpoints) => Some(endpoints.clone()),
-                None => self.overdue.contains(name).then(Arc::default),
-            },
-            Some(Discovery::Given(endpoints)) => Some(endpoints.clone()),
-            Some(Discovery::Nowhere(_)) | None => Some(Arc::default()),
+    fn is_missing(&self, name: &str) -> bool {
+        !self.endpoints.contains_key(name) && !self.overdue.contains(name)
+    }
+
+    /// The endpoints of a cluster; none where there is nothing to wait for.
+    fn endpoints_of(&self, of: &Use) -> Arc<Endpoints> {
+        match of.facts.as_ref().map(|facts| &facts.discovery) {
+            Some(Discovery::Asked(name)) => self.endpoints.get(name).cloned().unwrap_or_default(),
+            Some(Discovery::Given(endpoints)) => endpoints.clone(),
+            Some(Discovery::Nowhere(_)) | None => Arc::default(),
         }
     }
 }

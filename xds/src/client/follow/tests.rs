@@ -11,6 +11,7 @@ use tonic::metadata::MetadataMap;
 
 use self::rig::{Authority, Rig};
 use super::*;
+use crate::client::book::Book;
 use crate::client::samples::{self, chain, cluster, mesh_chain, names};
 use crate::client::{Kind, Request, Tls};
 use crate::proto::core::HealthStatus;
@@ -200,6 +201,89 @@ async fn what_was_kept_is_in_force_until_everything_has_come_once() {
         until_routed(&mut source, &[(A, "10.0.0.7")]).await;
         let status = until(&mut source, |now| !now.loaded).await;
         assert!(status.ready);
+    }
+}
+
+/// What is routed, how many targets it has, and the addresses behind the first.
+fn plain(snapshot: &Snapshot) -> Option<(usize, Vec<String>)> {
+    let route = snapshot.passthrough.first()?;
+    let service = snapshot.service(&route.to.first()?.host)?;
+    let endpoints = service.endpoints.iter();
+    let of_first = endpoints.filter(|one| one.ports.contains_key("plain:80/v1"));
+    let addresses = of_first.map(|one| one.address.to_string());
+    Some((route.to.len(), addresses.collect()))
+}
+
+#[tokio::test]
+async fn a_route_stays_until_what_takes_its_place_is_there() {
+    let (v1, v2) = ("outbound|80|v1|a", "outbound|80|v2|a");
+    for mode in [Mode::Delta, Mode::Sotw] {
+        let rig = Rig::start(mode).await;
+        let route = |to: &[(&str, u32)]| {
+            let listener = samples::listener(15443, vec![chain(&["a.example"], &[], to)]);
+            rig.put(Kind::Listeners, &listener.name, Some(pack(&listener)));
+        };
+        rig.serve(v1, "10.0.0.1");
+        rig.serve(v2, "10.0.0.2");
+        route(&[(v1, 1)]);
+        let mut source = start(rig.settings(mode), None);
+        let until_plain = async |source: &mut Source, to: usize, address: &str| {
+            let wanted = Some((to, vec![address.to_owned()]));
+            let waiting = source.snapshots.wait_for(|now| plain(now) == wanted);
+            let found = rig::soon(waiting).await.map(|_| ());
+            found.expect("the client lives");
+        };
+        until_plain(&mut source, 1, "10.0.0.1").await;
+        // A VirtualService gets a second target, whose endpoints take their time.
+        rig.hold(true);
+        route(&[(v1, 90), (v2, 10)]);
+        until(&mut source, |now| now.waiting == [v2.into()]).await;
+        let now = plain(&source.snapshots.borrow());
+        assert_eq!(now, Some((1, vec!["10.0.0.1".to_owned()])));
+        // Meanwhile the old one is followed.
+        rig.assign(v1, "10.0.0.3");
+        until_plain(&mut source, 1, "10.0.0.3").await;
+        rig.hold(false);
+        until_plain(&mut source, 2, "10.0.0.3").await;
+    }
+}
+
+/// istiod may have sent clusters and take its time for listeners: an empty set would be put in force, and kept.
+#[test]
+fn what_was_kept_is_not_given_up_for_half_of_an_answer() {
+    let kept = Arc::new(Snapshot {
+        version: 7,
+        passthrough: Arc::new(vec![model::PassthroughRoute {
+            hosts: vec!["a.example".into()],
+            port: Some(15443),
+            to: Vec::new(),
+        }]),
+        ..Snapshot::default()
+    });
+    for (known, served) in [(Some(kept), true), (None, false)] {
+        let is_kept = known.is_some();
+        let mut follower = Follower::new(Settings::default(), known);
+        let mut server = Book::default();
+        server.set(Kind::Clusters, A, Some(pack(&cluster(A))));
+        let mut requests = follower.session.open().into_iter();
+        let clusters = requests.next().and_then(|request| server.request(request));
+        follower.session.receive(clusters.expect("an answer"));
+        follower.tell(|_| ());
+        assert_eq!(follower.report.borrow().ready, is_kept);
+        follower.give_up();
+        let routes = follower.publish.borrow().passthrough.len();
+        assert_eq!(routes, usize::from(served));
+        // Without anything else a server without listeners need not say so.
+        let (ready, loaded) = (
+            follower.report.borrow().ready,
+            follower.report.borrow().loaded,
+        );
+        assert_eq!((ready, loaded), (true, is_kept));
+        let listeners = requests.next().and_then(|request| server.request(request));
+        follower.session.receive(listeners.expect("an answer"));
+        follower.tell(|_| ());
+        assert_eq!(follower.publish.borrow().passthrough.len(), 0);
+        assert!(!follower.report.borrow().loaded);
     }
 }
 

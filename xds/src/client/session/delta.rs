@@ -48,8 +48,9 @@ impl Session {
         let names = names.map(|resource| resource.name);
         for name in response.removed_resources.into_iter().chain(names) {
             self.remove(kind, &name);
-            let state = self.kinds.entry(kind).or_default();
-            state.versions.remove(&*name);
+        }
+        for error in response.resource_errors {
+            self.take_error(kind, error);
         }
         let state = self.kinds.entry(kind).or_default();
         state.nonce = response.nonce;

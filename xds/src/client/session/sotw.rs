@@ -52,6 +52,12 @@ impl Session {
                 }
             }
         }
+        for error in response.resource_errors {
+            if let Some(name) = self.take_error(kind, error) {
+                named.insert(key(kind, &name).1);
+                named.insert(name);
+            }
+        }
         // One whose name cannot be read may be any of those that seem to be gone.
         let nameless = refused.iter().any(|refusal| refusal.name.is_empty());
         if kind != Kind::Endpoints && !nameless {

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use crate::client::book::Book;
 use crate::client::samples::{self, One, chain, cluster, mesh_chain, names};
 use crate::proto::core::HealthStatus;
+use crate::proto::discovery::ResourceName;
 use crate::proto::pack;
 use crate::proto::protobuf::Any;
 
@@ -201,7 +202,106 @@ fn a_first_assignment_that_cannot_be_read_holds_nothing_up() {
         pair.listen(&[A, B]);
         pair.connect();
         assert!(pair.session.is_complete());
-        assert_eq!(pair.names(), listed(&[(B, &["0 10.0.0.2:80"])]));
+        // The name is there without endpoints, as for Envoy: a route to it and others goes on to the others.
+        let names = listed(&[(A, &[]), (B, &["0 10.0.0.2:80"])]);
+        assert_eq!(pair.names(), names);
+    });
+}
+
+/// A response that has the server's own errors (`resource_errors`), and resources in state of the world.
+fn errors(mode: Mode, kind: Kind, of: &[(&str, i32)], resources: Vec<Any>) -> Response {
+    let error = |(name, code): &(&str, i32)| ResourceError {
+        resource_name: Some(ResourceName {
+            name: (*name).to_owned(),
+            ..ResourceName::default()
+        }),
+        error_detail: Some(Status {
+            code: *code,
+            message: "so it is".into(),
+            details: Vec::new(),
+        }),
+    };
+    let (resource_errors, type_url) = (of.iter().map(error).collect(), kind.type_url().into());
+    match mode {
+        Mode::Delta => Response::Delta(DeltaDiscoveryResponse {
+            resource_errors,
+            type_url,
+            ..DeltaDiscoveryResponse::default()
+        }),
+        Mode::Sotw => Response::Sotw(DiscoveryResponse {
+            resource_errors,
+            type_url,
+            resources,
+            ..DiscoveryResponse::default()
+        }),
+    }
+}
+
+/// Nothing is wrong with what the server says then, so it is not refused.
+#[test]
+fn where_the_server_has_an_error_the_last_good_one_stays_and_what_is_not_found_is_gone() {
+    const C: &str = "outbound_.80_._.c";
+    both(|mut pair| {
+        let mode = pair.session.mode();
+        for (name, address) in [(A, "10.0.0.1"), (B, "10.0.0.2"), (C, "10.0.0.3")] {
+            pair.serve(name, &[(address, 80, OK, 1)]);
+        }
+        pair.listen(&[A, B]);
+        pair.connect();
+        let rest = vec![pack(&cluster(A)), pack(&cluster(B))];
+        for (kind, of, rest) in [
+            (Kind::Endpoints, [(A, 13), (B, 5)], Vec::new()),
+            (Kind::Clusters, [(C, 7), ("gone", 5)], rest),
+        ] {
+            let received = pair.session.receive(errors(mode, kind, &of, rest));
+            assert_eq!(received.refused, []);
+            let [answer] = &received.requests[..] else {
+                panic!("{received:?}");
+            };
+            let error = match answer {
+                Request::Delta(request) => &request.error_detail,
+                Request::Sotw(request) => &request.error_detail,
+            };
+            assert_eq!(*error, None);
+        }
+        pair.snapshot = pair.session.snapshot(&pair.snapshot);
+        assert_eq!(pair.names(), listed(&[(A, &["0 10.0.0.1:80"]), (B, &[])]));
+        assert_eq!(pair.session.world().count(Kind::Clusters), 3);
+        let said: Vec<_> = pair.session.refused().collect();
+        assert_eq!(
+            said,
+            [
+                (Kind::Clusters, C, "the server says: so it is (code 7)"),
+                (Kind::Endpoints, A, "the server says: so it is (code 13)")
+            ]
+        );
+        // The error goes with the next good one.
+        let endpoints = samples::endpoints(A, &[(0, "us/a", 1, &[("10.0.0.4", 80, OK, 1)])]);
+        pair.put(Kind::Endpoints, A, pack(&endpoints));
+        pair.push();
+        assert_eq!(pair.names()[A], ["0 10.0.0.4:80"]);
+        let said: Vec<_> = pair.session.refused().map(|(kind, ..)| kind).collect();
+        assert_eq!(said, [Kind::Clusters]);
+        // And nobody waits for one that comes to nothing.
+        let mut session = Session::new(mode, "n1".into());
+        session.open();
+        let listener = samples::listener(15443, vec![mesh_chain(A), mesh_chain(B)]);
+        for (kind, body) in [
+            (Kind::Clusters, pack(&cluster(A))),
+            (Kind::Clusters, pack(&cluster(B))),
+            (Kind::Listeners, pack(&listener)),
+        ] {
+            let taken = session.put(kind, &body.value, "");
+            taken.expect("a good resource");
+        }
+        assert_eq!(session.waiting(), [A.into(), B.into()]);
+        session.receive(errors(
+            mode,
+            Kind::Endpoints,
+            &[(A, 13), (B, 5)],
+            Vec::new(),
+        ));
+        assert_eq!(session.waiting(), []);
     });
 }
 
@@ -276,7 +376,7 @@ fn the_first_requests_of_a_stream_say_what_is_known() {
 fn what_does_not_come_is_waited_for_and_then_taken_for_not_there() {
     let mut session = Session::new(Mode::Delta, "n1".into());
     session.open();
-    session.give_up();
+    session.give_up(false);
     assert!(
         !session.is_complete(),
         "a server that has said nothing may have everything"
@@ -310,7 +410,7 @@ fn what_does_not_come_is_waited_for_and_then_taken_for_not_there() {
         listed(&[]),
         "a name comes with its endpoints"
     );
-    session.give_up();
+    session.give_up(false);
     assert!(session.is_complete());
     assert_eq!(names(&session.snapshot(&before)), listed(&[(A, &[])]));
     let late = samples::endpoints(A, &[(0, "", 1, &[("10.0.0.1", 80, OK, 1)])]);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use model::{Destination, Hostname, PassthroughRoute};
 
-use crate::client::facts::{Chain, Cluster, Discovery, Gate, Listener};
+use super::LeftOut;
+use crate::client::facts::{Cluster, Discovery, Gate, Kind, Listener};
 use crate::client::name::{ClusterName, ServicePort};
 
 /// Which names there are.
@@ -13,16 +14,16 @@ use crate::client::name::{ClusterName, ServicePort};
 pub(super) struct Plan {
     /// By host and then by port and subset.
     names: BTreeMap<Hostname, BTreeMap<(u16, Arc<str>), Uses>>,
-    /// Routes of plain names, each with the clusters that it leads to.
-    pub(super) routes: Vec<(PassthroughRoute, Vec<Arc<str>>)>,
+    /// Routes of plain names.
+    pub(super) routes: Vec<PassthroughRoute>,
     /// Names under which endpoints are asked for, and the hosts that have them.
     asked: BTreeMap<Arc<str>, BTreeSet<Hostname>>,
-    /// Names that cannot be served, by listener, and why.
-    pub(super) left_out: Vec<(Arc<str>, String)>,
+    /// Names and endpoints that cannot be served, and why.
+    pub(super) left_out: Vec<LeftOut>,
 }
 
 /// What leads to a port under a subset.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Uses {
     /// From the mesh name.
     pub(super) mesh: Option<Use>,
@@ -31,10 +32,12 @@ pub(super) struct Uses {
 }
 
 /// A cluster that something leads to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Use {
     /// Its name.
     pub(super) cluster: Arc<str>,
+    /// What it said when the plan was made, which holds as long as the plan does; `None`: it was not known.
+    pub(super) facts: Option<Arc<Cluster>>,
     /// Its hash is the client's address.
     pub(super) by_source: bool,
 }
@@ -43,18 +46,26 @@ impl Plan {
     /// The union of all listeners, as for Gateways of our own discovery; of two chains for one name the first holds.
     pub(super) fn of(
         listeners: &BTreeMap<Arc<str>, Listener>,
-        clusters: &BTreeMap<Arc<str>, Cluster>,
+        clusters: &BTreeMap<Arc<str>, Arc<Cluster>>,
     ) -> Self {
         let mut plan = Self::default();
         for (name, listener) in listeners {
             for chain in &listener.chains {
+                let found = chain.to.iter().map(|(cluster, weight)| {
+                    let found = Use {
+                        cluster: cluster.clone(),
+                        facts: clusters.get(cluster).cloned(),
+                        by_source: chain.by_source,
+                    };
+                    (found, *weight)
+                });
                 match &chain.gate {
-                    Gate::Mesh(ports) => plan.add_mesh(name, ports, chain),
-                    Gate::Plain(names) => plan.add_plain(name, listener.port, names, chain),
+                    Gate::Mesh(ports) => plan.add_mesh(name, ports, found),
+                    Gate::Plain(names) => plan.add_plain(name, listener.port, names, found),
                 }
             }
         }
-        plan.find_asked(clusters);
+        plan.find_asked();
         plan
     }
 
@@ -69,8 +80,8 @@ impl Plan {
     }
 
     /// The names under which endpoints are asked for.
-    pub(super) fn wanted(&self) -> BTreeSet<Arc<str>> {
-        self.asked.keys().cloned().collect()
+    pub(super) fn wanted(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.asked.keys()
     }
 
     /// The hosts that have the endpoints of this name.
@@ -78,71 +89,72 @@ impl Plan {
         self.asked.get(asked)
     }
 
-    fn add_mesh(&mut self, listener: &Arc<str>, ports: &[ServicePort], chain: &Chain) {
-        let Some((cluster, _)) = chain.to.first() else {
+    fn add_mesh(
+        &mut self,
+        listener: &Arc<str>,
+        ports: &[ServicePort],
+        mut to: impl Iterator<Item = (Use, u32)>,
+    ) {
+        let Some((new, _)) = to.next() else {
             return;
         };
         for of in ports {
             let uses = self.uses_mut(of);
-            let new = Use {
-                cluster: cluster.clone(),
-                by_source: chain.by_source,
-            };
             match &uses.mesh {
                 Some(known) if known.cluster != new.cluster => {
                     let what = format!(
-                        "a second cluster, '{cluster}', for port {} of {}",
-                        of.port, of.host
+                        "a second cluster, '{}', for port {} of {}",
+                        new.cluster, of.port, of.host
                     );
-                    self.left_out.push((listener.clone(), what));
+                    self.leave_out(Kind::Listeners, listener, what);
                 }
                 Some(_) => {}
-                None => uses.mesh = Some(new),
+                None => uses.mesh = Some(new.clone()),
             }
         }
     }
 
-    fn add_plain(&mut self, listener: &Arc<str>, port: u16, names: &[Arc<str>], chain: &Chain) {
-        let mut to = Vec::with_capacity(chain.to.len());
-        let mut clusters = Vec::with_capacity(chain.to.len());
-        for (cluster, weight) in &chain.to {
-            let Some(of) = destination(cluster) else {
+    fn add_plain(
+        &mut self,
+        listener: &Arc<str>,
+        port: u16,
+        names: &[Arc<str>],
+        found: impl Iterator<Item = (Use, u32)>,
+    ) {
+        let mut to = Vec::new();
+        for (new, weight) in found {
+            let cluster = new.cluster.clone();
+            let Some(of) = destination(&cluster) else {
                 let what = format!(
                     "the target '{cluster}' of {}: its name is no host name",
                     names.join(", ")
                 );
-                self.left_out.push((listener.clone(), what));
+                self.leave_out(Kind::Listeners, listener, what);
                 continue;
             };
             let uses = self.uses_mut(&of);
-            let new = Use {
-                cluster: cluster.clone(),
-                by_source: chain.by_source,
-            };
-            let known = uses.plain.get_or_insert_with(|| new.clone());
-            if known.cluster != new.cluster {
+            let known = uses.plain.get_or_insert(new);
+            if known.cluster != cluster {
                 let what = format!(
                     "the target '{cluster}' of {}: '{}' is known by the same name",
                     names.join(", "),
                     known.cluster
                 );
-                self.left_out.push((listener.clone(), what));
+                self.leave_out(Kind::Listeners, listener, what);
                 continue;
             }
-            clusters.push(cluster.clone());
             to.push(Destination {
                 host: of.host,
                 port: of.port,
                 subset: of.subset,
-                weight: *weight,
+                weight,
             });
         }
-        let route = PassthroughRoute {
+        self.routes.push(PassthroughRoute {
             hosts: names.to_vec(),
             port: Some(port),
             to,
-        };
-        self.routes.push((route, clusters));
+        });
     }
 
     fn uses_mut(&mut self, of: &ServicePort) -> &mut Uses {
@@ -150,17 +162,31 @@ impl Plan {
         names.entry((of.port, of.subset.clone())).or_default()
     }
 
-    fn find_asked(&mut self, clusters: &BTreeMap<Arc<str>, Cluster>) {
+    fn find_asked(&mut self) {
+        let mut nowhere = BTreeMap::new();
         for (host, names) in &self.names {
             let uses = names.values().flat_map(|uses| [&uses.mesh, &uses.plain]);
-            for cluster in uses.flatten().map(|of| &of.cluster) {
-                if let Some(Discovery::Asked(name)) = clusters.get(cluster).map(|of| &of.discovery)
-                {
-                    let hosts = self.asked.entry(name.clone()).or_default();
-                    hosts.insert(host.clone());
+            for of in uses.flatten() {
+                match of.facts.as_ref().map(|facts| &facts.discovery) {
+                    Some(Discovery::Asked(name)) => {
+                        let hosts = self.asked.entry(name.clone()).or_default();
+                        hosts.insert(host.clone());
+                    }
+                    Some(Discovery::Nowhere(why)) => {
+                        nowhere.insert(of.cluster.clone(), why.clone());
+                    }
+                    Some(Discovery::Given(_)) | None => {}
                 }
             }
         }
+        for (cluster, why) in nowhere {
+            self.leave_out(Kind::Clusters, &cluster, format!("every endpoint: {why}"));
+        }
+    }
+
+    fn leave_out(&mut self, kind: Kind, name: &Arc<str>, what: String) {
+        let name = name.clone();
+        self.left_out.push(LeftOut { kind, name, what });
     }
 }
 

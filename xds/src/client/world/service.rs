@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use model::{
-    Assigned, Chunked, Endpoint, Health, Hostname, LoadBalancer, Origin, PassthroughRoute, Policy,
-    Port, PortMap, Protocol, Service, Subset, TlsMode,
+    Assigned, Chunked, Endpoint, Health, Hostname, LoadBalancer, Origin, Policy, Port, PortMap,
+    Protocol, Service, Subset, TlsMode,
 };
 
 use super::World;
@@ -20,7 +20,7 @@ use super::weights::flat;
 type Same = (IpAddr, u32, Health, TlsMode, Arc<Origin>);
 
 impl World {
-    /// The service of a host; `None` while no name of it is there.
+    /// The service of a host; `None` where nothing leads to it.
     pub(super) fn service(
         &self,
         host: &Hostname,
@@ -33,35 +33,21 @@ impl World {
                 false => format!("{port}/{subset}"),
             };
             let mesh = uses.mesh.as_ref();
-            let mesh = mesh.and_then(|of| self.assign(of, &name, &mut draft));
+            let mesh = mesh.map(|of| self.assign(of, &name, &mut draft));
             let plain = uses.plain.as_ref();
-            let plain = plain.and_then(|of| self.assign(of, &format!("plain:{name}"), &mut draft));
-            if mesh.is_none() && plain.is_none() {
-                continue;
-            }
+            let plain = plain.map(|of| self.assign(of, &format!("plain:{name}"), &mut draft));
             let used = uses.mesh.as_ref().or(uses.plain.as_ref());
-            let policy = used.map(|of| self.policy(of)).unwrap_or_default();
+            let policy = used.map(policy).unwrap_or_default();
             let of_subset = draft.subsets.entry(subset.clone()).or_default();
             of_subset.insert(*port, (Assigned { mesh, plain }, policy));
         }
         draft.finish(host, before)
     }
 
-    /// The routes of plain names whose endpoints are known.
-    pub(super) fn passthrough(&self) -> Vec<PassthroughRoute> {
-        let routes = self.plan.routes.iter();
-        let there = routes.filter(|(_, clusters)| {
-            let mut clusters = clusters.iter();
-            clusters.all(|cluster| self.endpoints_of(cluster).is_some())
-        });
-        there.map(|(route, _)| route.clone()).collect()
-    }
-
-    /// Adds a cluster's endpoints under a name; gives the names of its tiers, `None` while its endpoints are waited for.
-    fn assign(&self, of: &Use, name: &str, draft: &mut Draft) -> Option<Vec<Arc<str>>> {
-        let endpoints = self.endpoints_of(&of.cluster)?;
-        let cluster = self.clusters.get(&of.cluster);
-        let by_locality = cluster.is_some_and(|cluster| cluster.by_locality);
+    /// Adds a cluster's endpoints under a name; gives the names of its tiers.
+    fn assign(&self, of: &Use, name: &str, draft: &mut Draft) -> Vec<Arc<str>> {
+        let endpoints = self.endpoints_of(of);
+        let by_locality = of.facts.as_ref().is_some_and(|of| of.by_locality);
         let priorities: BTreeSet<u32> = endpoints
             .groups
             .iter()
@@ -92,18 +78,18 @@ impl World {
                 draft.add(same, joined, host.address.port());
             }
         }
-        Some(tiers.into_values().collect())
+        tiers.into_values().collect()
     }
+}
 
-    fn policy(&self, of: &Use) -> Policy {
-        let cluster = self.clusters.get(&of.cluster);
-        let mut policy = cluster.map_or_else(Policy::default, |cluster| cluster.policy.clone());
-        if policy.load_balancer == LoadBalancer::SourceIp && !of.by_source {
-            // Envoy draws at random where nothing is hashed.
-            policy.load_balancer = LoadBalancer::Random;
-        }
-        policy
+fn policy(of: &Use) -> Policy {
+    let facts = of.facts.as_ref();
+    let mut policy = facts.map_or_else(Policy::default, |facts| facts.policy.clone());
+    if policy.load_balancer == LoadBalancer::SourceIp && !of.by_source {
+        // Envoy draws at random where nothing is hashed.
+        policy.load_balancer = LoadBalancer::Random;
     }
+    policy
 }
 
 /// A service in the making.

@@ -228,6 +228,151 @@ fn a_route_comes_when_the_endpoints_of_all_its_clusters_are_known() {
     );
 }
 
+/// Where its names lead, with the addresses there; `None`: it has no such name.
+fn mesh(snapshot: &Snapshot, subset: &str) -> Option<Vec<String>> {
+    service(snapshot).join(80, subset, Audience::Mesh)?;
+    let found = found(snapshot, subset, Audience::Mesh).into_iter();
+    Some(found.map(|(_, address, ..)| address).collect())
+}
+
+/// Envoy keeps a cluster until the one in its place is warm; were it otherwise, all connections would be refused meanwhile.
+#[test]
+fn what_is_there_stays_until_what_takes_its_place_is_there() {
+    let one = |name: &str, n: u8| {
+        let address = format!("10.0.0.{n}");
+        let host = (&*address, 80, S::Healthy, 1);
+        pack(&samples::endpoints(name, &[(0, "", 1, &[host])]))
+    };
+    let (v1, v2) = ("outbound|80|v1|a", "outbound|80|v2|a");
+    let routes = |to: &[(&str, u32)], whole: &str| {
+        let mesh = chain(&[WHOLE], MESH, &[(whole, 1)]);
+        let plain = chain(&["a.example"], &[], to);
+        pack(&samples::listener(15443, vec![mesh, plain, mesh_chain(V1)]))
+    };
+    let mut world = World::new("n1".into());
+    for name in [v1, v2, WHOLE, V1, "other"] {
+        put(&mut world, Kind::Clusters, &pack(&cluster(name)));
+    }
+    put(&mut world, Kind::Listeners, &routes(&[(v1, 1)], WHOLE));
+    for name in [v1, WHOLE, V1] {
+        put(&mut world, Kind::Endpoints, &one(name, 1));
+    }
+    let before = world.snapshot(&Arc::default());
+    let to = |snapshot: &Snapshot| snapshot.passthrough[0].to.len();
+    assert_eq!(to(&before), 1);
+
+    // A route gets a second target, a mesh name another cluster, and a cluster another name for its endpoints.
+    put(
+        &mut world,
+        Kind::Listeners,
+        &routes(&[(v1, 90), (v2, 10)], "other"),
+    );
+    let mut renamed = cluster(V1);
+    renamed.eds_cluster_config = Some(proto::cluster::cluster::EdsClusterConfig {
+        service_name: "elsewhere".into(),
+        ..Default::default()
+    });
+    put(&mut world, Kind::Clusters, &pack(&renamed));
+    let missing = ["elsewhere", "other", v2].map(Arc::<str>::from);
+    assert_eq!(world.missing(), missing);
+    assert!(Arc::ptr_eq(&before, &world.snapshot(&before)));
+
+    // What is in force goes on being followed, and comes to its end with the last of what is waited for.
+    put(&mut world, Kind::Endpoints, &one(V1, 2));
+    for name in ["elsewhere", "other"] {
+        put(&mut world, Kind::Endpoints, &one(name, 3));
+    }
+    let meanwhile = world.snapshot(&before);
+    assert_eq!(to(&meanwhile), 1);
+    let at = |n: u8| Some(vec![format!("10.0.0.{n}:80")]);
+    assert_eq!(
+        (mesh(&meanwhile, ""), mesh(&meanwhile, "v1")),
+        (at(1), at(2))
+    );
+    let mut snapshot = meanwhile;
+    for (end, there) in [("given up", 0), ("refused", 0), ("there", 1)] {
+        match end {
+            "given up" => world.give_up(),
+            "refused" => {
+                let unread = &[("nowhere", 80, S::Healthy, 1)];
+                let unread = pack(&samples::endpoints(v2, &[(0, "", 1, unread)]));
+                let refusal = world.put(Kind::Endpoints, &unread.value, "");
+                assert!(refusal.is_err());
+            }
+            _ => put(&mut world, Kind::Endpoints, &one(v2, 4)),
+        }
+        assert_eq!(world.missing(), []);
+        snapshot = world.snapshot(&snapshot);
+        assert_eq!(to(&snapshot), 2, "{end}");
+        assert_eq!((mesh(&snapshot, ""), mesh(&snapshot, "v1")), (at(3), at(3)));
+        assert_eq!(found(&snapshot, "v2", Audience::Plain).len(), there);
+        // Once more from the beginning.
+        if there == 0 {
+            put(&mut world, Kind::Listeners, &routes(&[(v1, 1)], "other"));
+            assert_eq!(world.missing(), []);
+            snapshot = world.snapshot(&snapshot);
+            assert_eq!(to(&snapshot), 1);
+            put(
+                &mut world,
+                Kind::Listeners,
+                &routes(&[(v1, 90), (v2, 10)], "other"),
+            );
+            assert_eq!(world.missing(), [v2.into()]);
+            assert_eq!(to(&world.snapshot(&snapshot)), 1);
+        }
+    }
+    assert_eq!(
+        world.names(Kind::Endpoints).len(),
+        4,
+        "the others are forgotten"
+    );
+}
+
+/// They are served as without endpoints, so that has to be said.
+#[test]
+fn clusters_whose_endpoints_are_not_followed_are_named() {
+    let plain = chain(&["a.example"], &[], &[(PLAIN, 1), ("outbound|443||*.b", 1)]);
+    let mut world = world(vec![mesh_chain(WHOLE), plain], &[]);
+    for (name, kind) in [
+        (WHOLE, proto::cluster::cluster::DiscoveryType::StrictDns),
+        (PLAIN, proto::cluster::cluster::DiscoveryType::OriginalDst),
+        (V1, proto::cluster::cluster::DiscoveryType::StrictDns),
+    ] {
+        let mut given = cluster(name);
+        let kind = proto::cluster::cluster::ClusterDiscoveryType::Type(kind.into());
+        given.cluster_discovery_type = Some(kind);
+        put(&mut world, Kind::Clusters, &pack(&given));
+    }
+    let snapshot = world.snapshot(&Arc::default());
+    assert_eq!(found(&snapshot, "", Audience::Mesh), []);
+    let left_out = world.unused().left_out;
+    let said: Vec<_> = left_out
+        .iter()
+        .map(|of| (of.kind, &*of.name, &*of.what))
+        .collect();
+    // Nothing leads to the third; and a wildcard is no service.
+    assert_eq!(
+        said,
+        [
+            (
+                Kind::Listeners,
+                "0.0.0.0_15443",
+                "the target 'outbound|443||*.b' of a.example: its name is no host name"
+            ),
+            (
+                Kind::Clusters,
+                WHOLE,
+                "every endpoint: its endpoints are names in DNS, which are not looked up here"
+            ),
+            (
+                Kind::Clusters,
+                PLAIN,
+                "every endpoint: its endpoints are wherever a client wanted to go"
+            ),
+        ]
+    );
+}
+
 #[test]
 fn a_hash_of_the_clients_address_needs_both_cluster_and_chain() {
     let mut hashed = chain(&[WHOLE], MESH, &[(WHOLE, 1)]);
