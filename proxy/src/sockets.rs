@@ -12,6 +12,10 @@ use tokio::net::TcpStream;
 
 use crate::config::Timeouts;
 
+/// Longest idle time and interval of keepalive that the kernel takes (`MAX_TCP_KEEPIDLE`, `MAX_TCP_KEEPINTVL` of its tcp.h); it
+/// counts both in whole seconds, from 1.
+const KEEPALIVE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(32_767)];
+
 /// Connections that have not been accepted yet; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
@@ -88,14 +92,19 @@ pub(crate) fn keep_alive(socket: &TcpStream, timeouts: &Timeouts, own: Option<Ke
     let _ = set_keep_alive(SockRef::from(socket), timeouts, own);
 }
 
+/// A span that the kernel does not take becomes the closest one that it does: a connection must not lose its user timeout by
+/// what a service's policy says of its keepalive.
 fn set_keep_alive(
     socket: SockRef<'_>,
     timeouts: &Timeouts,
     own: Option<Keepalive>,
 ) -> io::Result<()> {
+    let [least, most] = KEEPALIVE;
+    let time = own.map_or(timeouts.keepalive, |own| own.time);
+    let interval = own.map_or(timeouts.keepalive_interval, |own| own.interval);
     let keepalive = TcpKeepalive::new()
-        .with_time(own.map_or(timeouts.keepalive, |own| own.time))
-        .with_interval(own.map_or(timeouts.keepalive_interval, |own| own.interval));
+        .with_time(time.clamp(least, most))
+        .with_interval(interval.clamp(least, most));
     socket.set_tcp_keepalive(&keepalive)?;
     socket.set_tcp_user_timeout(Some(timeouts.user))
 }
@@ -111,16 +120,56 @@ pub(crate) fn is_reset(socket: &TcpStream) -> bool {
 
 /// Want of descriptors or of local ports: no endpoint is to blame.
 pub(crate) fn is_our_own(fault: &io::Error) -> bool {
-    let ours = [
-        Errno::MFILE,
-        Errno::NFILE,
-        Errno::NOBUFS,
-        Errno::NOMEM,
-        Errno::ADDRNOTAVAIL,
-        Errno::NOSPC,
-        Errno::AGAIN,
-    ];
+    is_want(fault) || is_one_of(fault, &[Errno::ADDRNOTAVAIL, Errno::NOSPC, Errno::AGAIN])
+}
+
+/// Want of descriptors or memory: of what others give back all the time.
+pub(crate) fn is_want(fault: &io::Error) -> bool {
+    is_one_of(
+        fault,
+        &[Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM],
+    )
+}
+
+fn is_one_of(fault: &io::Error, known: &[Errno]) -> bool {
     fault
         .raw_os_error()
-        .is_some_and(|code| ours.iter().any(|e| e.raw_os_error() == code))
+        .is_some_and(|code| known.iter().any(|e| e.raw_os_error() == code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the kernel would refuse is bent to what it takes, and the user timeout is there whatever a policy says.
+    #[test]
+    fn any_keepalive_leaves_the_user_timeout() {
+        let hours = |hours: u64| Duration::from_secs(hours * 3_600);
+        for (span, seconds) in [
+            (Duration::ZERO, 1),
+            (Duration::from_millis(500), 1),
+            (Duration::from_secs(90), 90),
+            (hours(12), 32_767),
+        ] {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+            let own = Keepalive {
+                time: span,
+                interval: span,
+            };
+            let timeouts = Timeouts::default();
+            let set = set_keep_alive(SockRef::from(&socket), &timeouts, Some(own));
+            assert!(set.is_ok(), "{span:?}: {set:?}");
+            assert!(socket.keepalive().expect("an option"), "{span:?}");
+            let expected = Duration::from_secs(seconds);
+            assert_eq!(socket.tcp_keepalive_time().expect("an option"), expected);
+            assert_eq!(
+                socket.tcp_keepalive_interval().expect("an option"),
+                expected
+            );
+            assert_eq!(
+                socket.tcp_user_timeout().expect("an option"),
+                Some(timeouts.user)
+            );
+        }
+    }
 }
