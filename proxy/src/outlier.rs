@@ -10,6 +10,9 @@ use crate::clock::Millis;
 /// address that fails once in each cycle never starts over.
 pub const FORGET_AFTER: Duration = Duration::from_secs(300);
 
+/// The shortest ejection: at its end a connect of our own decides, so a rule of 0 s would be one connect after the other.
+const SHORTEST: Duration = Duration::from_millis(100);
+
 /// The ramp of an address that comes back (design section 6.7).
 pub const RAMP: Duration = Duration::from_secs(10);
 
@@ -22,13 +25,14 @@ pub fn ejects(rule: &OutlierDetection, failures: u32) -> bool {
     rule.consecutive_failures > 0 && failures >= rule.consecutive_failures
 }
 
-/// How long an ejection lasts that comes after `earlier` others: the base, doubled for each, up to the maximum.
+/// How long an ejection lasts that comes after `earlier` others: the base, doubled for each, up to the maximum; 100 ms at least.
 #[must_use]
 pub fn length(rule: &OutlierDetection, earlier: u8) -> Duration {
     let doubled = 1u32.checked_shl(u32::from(earlier)).unwrap_or(u32::MAX);
     rule.base_ejection
         .saturating_mul(doubled)
         .min(rule.max_ejection)
+        .max(SHORTEST)
 }
 
 /// Share of its weight that an address gets so long after its return, percent: linear, 10 at least.
@@ -59,6 +63,22 @@ mod tests {
         let seconds: Vec<u64> = (0..7).map(|n| length(&rule, n).as_secs()).collect();
         assert_eq!(seconds, [10, 20, 40, 80, 160, 300, 300]);
         assert_eq!(length(&rule, 200).as_secs(), 300);
+    }
+
+    /// Else the connect of our own at its end would follow the one before at once, for as long as the address is dead.
+    #[test]
+    fn no_ejection_is_over_at_once() {
+        let [zero, hour] = [Duration::ZERO, Duration::from_secs(3_600)];
+        for (base, most) in [(zero, hour), (hour, zero), (zero, zero)] {
+            let rule = OutlierDetection {
+                base_ejection: base,
+                max_ejection: most,
+                ..OutlierDetection::default()
+            };
+            for earlier in [0, 1, 200] {
+                assert_eq!(length(&rule, earlier), SHORTEST, "{rule:?}");
+            }
+        }
     }
 
     #[test]
