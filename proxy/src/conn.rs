@@ -260,7 +260,8 @@ fn relayed<'a>(
                 && !lingering
             {
                 lingering = true;
-                worker.wake_at(conn, worker.now().after(linger(side)));
+                let span = linger(side, worker.config().timeouts.user);
+                worker.wake_at(conn, worker.now().after(span));
             } else if relay.wants_rest() && conn.due() == Millis::default() {
                 worker.wake_at(conn, worker.now().after(sockets::SETTLED));
             }
@@ -287,11 +288,12 @@ fn closed(conn: &Conn, end: End) -> Close {
     conn.close(reason, blame)
 }
 
-/// How long a side may take to fetch what was sent to it before the other failed. A client may be slow, and all it waits for
-/// is on its way; an upstream has nobody to answer any more.
-fn linger(side: Side) -> Duration {
+/// How long a side may take to fetch what was sent to it before the other failed. A client may pause for as long as any peer
+/// that takes nothing (`user`, the user timeout), but for half a minute at least: what it has not taken waits in the kernel, which
+/// throws that away when a client speaks to a socket that is closed. An upstream has nobody to answer any more.
+fn linger(side: Side, user: Duration) -> Duration {
     match side {
-        Side::Client => Duration::from_secs(30),
+        Side::Client => user.max(Duration::from_secs(30)),
         Side::Upstream => Duration::from_secs(1),
     }
 }

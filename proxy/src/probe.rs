@@ -2,6 +2,8 @@
 //! failure. It must not decide what follows from what it found, and never runs on a worker.
 
 mod hello;
+#[cfg(test)]
+pub(crate) use self::hello::client_hello;
 
 use std::io;
 use std::net::SocketAddr;

@@ -456,3 +456,6 @@ impl Drop for Serving {
         self.worker.finished(&self.conn, close);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,7 +27,7 @@ const SIGNATURES: [u16; 8] = [
 const VERSIONS: [u16; 2] = [0x0304, 0x0303];
 
 /// One record with a ClientHello (RFC 8446 section 4.1.2) that names this server and offers these protocols.
-pub(super) fn client_hello(name: &str, protocols: &[&str]) -> Vec<u8> {
+pub(crate) fn client_hello(name: &str, protocols: &[&str]) -> Vec<u8> {
     let mut server = vec![0];
     server.extend(long(name.as_bytes()));
     let offered: Vec<u8> = protocols

@@ -1,0 +1,222 @@
+//! Connections to which little happens for long: one worker with real sockets, and a clock that the test stops once everything is
+//! where it should be, so that a minute takes no time.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use model::{
+    Chunked, Endpoint, Health, Hostname, Origin, Policy, Port, PortMap, Protocol, Service,
+    Snapshot, TlsMode,
+};
+use socket2::{Domain, SockRef, Socket, Type};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream as Stream;
+
+use super::*;
+use crate::access::WAITING;
+use crate::config::Limits;
+use crate::control::Control;
+use crate::probe::client_hello;
+use crate::stats::total;
+
+/// What a client has room for that does not read, and what the gateway's socket to it has.
+const CLIENT_ROOM: usize = 8 << 10;
+const OUR_ROOM: usize = 200 << 10;
+
+/// A worker and both ends of one connection that it relays.
+struct Scene {
+    worker: Rc<Worker>,
+    client: Stream,
+    endpoint: Stream,
+    _control: Control,
+}
+
+fn run<F: Future>(test: F) -> F::Output {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default());
+    runtime.expect("a runtime").block_on(test)
+}
+
+async fn until(mut holds: impl FnMut() -> bool) {
+    while !holds() {
+        tokio::task::yield_now().await;
+    }
+}
+
+impl Scene {
+    async fn set() -> Self {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let upstream = tokio::net::TcpListener::bind(any).await.expect("bound");
+        let config = Config {
+            listeners: vec![Listener::new(any, Role::Inbound)],
+            allow_loopback: true,
+            limits: Limits {
+                connections: Some(10),
+                ..Limits::default()
+            },
+            ..Config::default()
+        };
+        let clock = Clock::start();
+        let (mut control, tables) = Control::new(&config, Vec::new(), clock);
+        let snapshot = snapshot(upstream.local_addr().expect("its address"));
+        control.apply(&Arc::new(snapshot), clock.now());
+        let listener = listener();
+        let address = listener.local_addr().expect("its address");
+        let (outbox, inbox) = mpsc::unbounded_channel();
+        let shared = Shared {
+            gauges: Gauges::new(1, &config.limits),
+            quota: Quota::new(0, 0.0),
+            config,
+            listeners: vec![Bound {
+                address,
+                role: Role::Inbound,
+            }],
+            tables,
+            stats: vec![Stats::new()],
+            clock,
+            inboxes: vec![outbox],
+            reports: mpsc::channel(WAITING).0,
+        };
+        let worker = Rc::new(Worker::new(0, Arc::new(shared)));
+        let listeners = vec![listener::register(listener).expect("registered")];
+        tokio::task::spawn_local(work(worker.clone(), listeners, inbox));
+
+        let mut client = client(address);
+        let hello = client_hello("outbound_.80_._.s", &["istio"]);
+        client.write_all(&hello).await.expect("sent");
+        let (mut endpoint, _) = upstream.accept().await.expect("accepted");
+        let mut heard = vec![0; hello.len()];
+        endpoint.read_exact(&mut heard).await.expect("the hello");
+        Self {
+            worker,
+            client,
+            endpoint,
+            _control: control,
+        }
+    }
+}
+
+fn listener() -> TcpListener {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    // Who is accepted inherits it.
+    socket.set_send_buffer_size(OUR_ROOM).expect("room");
+    socket.set_nonblocking(true).expect("a socket");
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    socket.bind(&any.into()).expect("bound");
+    socket.listen(1).expect("it listens");
+    socket.into()
+}
+
+fn client(address: SocketAddr) -> Stream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(CLIENT_ROOM).expect("room");
+    socket.connect(&address.into()).expect("connected");
+    socket.set_nonblocking(true).expect("a socket");
+    Stream::from_std(socket.into()).expect("registered")
+}
+
+fn snapshot(endpoint: SocketAddr) -> Snapshot {
+    let endpoint = Endpoint {
+        address: endpoint.ip(),
+        weight: 1,
+        health: Health::Healthy,
+        tls: TlsMode::Istio,
+        ports: Arc::new(PortMap::from([("http".into(), endpoint.port())])),
+        labels: Arc::default(),
+        origin: Arc::new(Origin::default()),
+    };
+    let service = Service {
+        host: Hostname::parse("s").expect("a host name"),
+        ports: vec![Port {
+            number: 80,
+            name: "http".into(),
+            protocol: Protocol::Tcp,
+        }],
+        subsets: BTreeMap::new(),
+        policy: Policy::default().shared(),
+        endpoints: Chunked::from_items(vec![endpoint]),
+    };
+    Snapshot {
+        version: 1,
+        services: Chunked::from_items(vec![Arc::new(service)]),
+        ..Snapshot::default()
+    }
+}
+
+/// Bytes that tell their place.
+fn text(count: u32) -> Vec<u8> {
+    (0..count / 4).flat_map(u32::to_be_bytes).collect()
+}
+
+/// An endpoint resets behind 100 kB, of which the client has taken next to nothing when it pauses for a minute. What it says then
+/// must not meet a closed socket, because the kernel would throw away what waits there for the client.
+#[test]
+fn a_client_that_pauses_behind_a_reset_loses_nothing() {
+    run(async {
+        let mut scene = Scene::set().await;
+        let said = text(100_000);
+        scene.endpoint.write_all(&said).await.expect("sent");
+        until(|| any(&scene.worker, |conn| conn.traffic.received.get() == 100_000)).await;
+        let linger = SockRef::from(&scene.endpoint).set_linger(Some(Duration::ZERO));
+        linger.expect("an option");
+        drop(scene.endpoint);
+        pause_for_a_minute().await;
+        scene.client.write_all(b"?").await.expect("sent");
+        let mut heard = Vec::new();
+        let end = scene.client.read_to_end(&mut heard).await;
+        assert_eq!(end.ok(), Some(100_000));
+        assert!(heard == said);
+        drop(scene.client);
+        assert_eq!(end_of(&scene.worker).await, Reason::UpstreamReset);
+    });
+}
+
+/// A reader that pauses for a minute, and lives, while more waits for it than the kernel takes.
+#[test]
+fn a_reader_that_pauses_for_a_minute_gets_everything() {
+    run(async {
+        let mut scene = Scene::set().await;
+        let said = text(4 << 20);
+        let mut endpoint = scene.endpoint;
+        let saying = tokio::task::spawn_local({
+            let said = said.clone();
+            async move {
+                endpoint.write_all(&said).await.expect("sent");
+                endpoint
+            }
+        });
+        until(|| any(&scene.worker, |conn| conn.holds_bytes.get())).await;
+        pause_for_a_minute().await;
+        let mut heard = vec![0; said.len()];
+        scene.client.read_exact(&mut heard).await.expect("all");
+        assert!(heard == said);
+        let mut endpoint = saying.await.expect("it ends");
+        drop(scene.client);
+        assert_eq!(endpoint.read(&mut [0]).await.ok(), Some(0));
+        drop(endpoint);
+        assert_eq!(end_of(&scene.worker).await, Reason::Done);
+    });
+}
+
+/// For the worker; for us it takes no time.
+async fn pause_for_a_minute() {
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::resume();
+}
+
+fn any(worker: &Worker, is: impl Fn(&Conn) -> bool) -> bool {
+    let mut any = false;
+    worker.conns.borrow().each(|conn| any |= is(conn));
+    any
+}
+
+/// Why the only connection ended, once it has.
+async fn end_of(worker: &Worker) -> Reason {
+    until(|| !worker.conns.borrow().any()).await;
+    let closes = total(&worker.shared.stats).closes;
+    assert_eq!(closes.len(), 1, "{closes:?}");
+    closes[0].1
+}
