@@ -3,7 +3,7 @@
 //
 //	foreign client ADDRESS TYPE [REFUSED]   the state-of-the-world client; refuses each response that names REFUSED
 //	foreign delta ADDRESS TYPE NAME...      the generated delta stub, subscribed to these names
-//	foreign server                          the snapshot cache's server on a free port, for every node alike
+//	foreign server [ADDRESS]                the snapshot cache's server, there or on a free port, for every node alike
 //
 // A client writes a line of JSON for each response. The server first writes {"address": ...}; each line on its standard input
 // is a version and a folder, whose files are whole DiscoveryResponses: from then on they are what it serves.
@@ -142,8 +142,12 @@ func (g *got) add(any *anypb.Any) string {
 	return name
 }
 
-func serve([]string) error {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+func serve(arguments []string) error {
+	address := "127.0.0.1:0"
+	if len(arguments) > 0 {
+		address = arguments[0]
+	}
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return err
 	}

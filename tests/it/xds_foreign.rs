@@ -1,7 +1,7 @@
 //! An implementation of xDS that is neither ours nor a data plane's: go-control-plane's clients for our server, its server for our
 //! client.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use gateway::config::{Gateway, Protocol, Role, XdsSource};
@@ -40,6 +40,8 @@ const AWAY: Place = Place {
 };
 const HELLO: &str = "outbound|5000||hello.default.svc.cluster.local";
 const OTHER: &str = "outbound|5000||other.default.svc.cluster.local";
+const MESH_HELLO: &str = "outbound_.5000_._.hello.default.svc.cluster.local";
+const MESH_OTHER: &str = "outbound_.5000_._.other.default.svc.cluster.local";
 
 /// Skips with the reason where it cannot be built.
 macro_rules! foreign {
@@ -128,25 +130,39 @@ async fn its_clients_get_what_is_there() {
     .await;
 }
 
-/// A server that speaks of one service, in the way of istiod.
+/// A server that speaks of services in the way of istiod.
 struct Served {
-    server: Foreign,
+    binary: PathBuf,
+    /// `None`: it is dead.
+    server: Option<Foreign>,
     address: String,
     version: u32,
 }
 
 impl Served {
-    fn start(binary: &Path) -> Self {
-        let mut server = Foreign::start(binary, &["server"]);
+    fn start(binary: PathBuf) -> Self {
+        let mut server = Foreign::start(&binary, &["server"]);
         let address = server.hear()["address"]
             .as_str()
             .expect("an address")
             .to_owned();
         Self {
-            server,
+            binary,
+            server: Some(server),
             address,
             version: 0,
         }
+    }
+
+    fn kill(&mut self) {
+        self.server = None;
+    }
+
+    /// It is back where it was, and has nothing for anybody until it is told to serve.
+    fn restart(&mut self) {
+        let mut server = Foreign::start(&self.binary, &["server", &self.address]);
+        assert_eq!(server.hear()["address"], *self.address);
+        self.server = Some(server);
     }
 
     /// Serves these hosts, by name of a cluster, from now on.
@@ -167,8 +183,8 @@ impl Served {
             all(|name, hosts| pack(&assignment(name, hosts))),
         );
         write(folder.path(), LISTENER, vec![pack(&listener(chains))]);
-        self.server
-            .tell(&format!("{} {}", self.version, folder.path().display()));
+        let server = self.server.as_mut().expect("it is alive");
+        server.tell(&format!("{} {}", self.version, folder.path().display()));
     }
 }
 
@@ -223,11 +239,12 @@ fn assignment(name: &str, hosts: &[&str]) -> ClusterLoadAssignment {
 }
 
 fn socket(address: &str) -> Address {
-    let address: SocketAddr = address.parse().expect("an address");
+    let (host, port) = address.rsplit_once(':').expect("a host and a port");
+    let port = port.parse().expect("a port");
     Address {
         address: Some(AddressKind::SocketAddress(SocketAddress {
-            address: address.ip().to_string(),
-            port_specifier: Some(PortSpecifier::PortValue(address.port().into())),
+            address: host.to_owned(),
+            port_specifier: Some(PortSpecifier::PortValue(port)),
             ..SocketAddress::default()
         })),
     }
@@ -289,14 +306,10 @@ async fn known(mesh: &Mesh) -> Value {
     known.collect::<serde_json::Map<_, _>>().into()
 }
 
-/// The gateway follows a server that is not istiod, through its changes.
-async fn follows(binary: PathBuf, protocol: Protocol) {
-    const HELLO: &str = "outbound_.5000_._.hello.default.svc.cluster.local";
-    const OTHER: &str = "outbound_.5000_._.other.default.svc.cluster.local";
-    let mut served = Served::start(&binary);
-    served.serve(&[(HELLO, &["10.0.0.1:80", "10.0.0.2:80"])]);
+/// A gateway that follows it.
+async fn follower(served: &Served, protocol: Protocol) -> Mesh {
     let address = served.address.clone();
-    let mesh = Mesh::start(V4, move |config: &mut Gateway| {
+    Mesh::start(V4, move |config: &mut Gateway| {
         config.source.file = None;
         config.source.xds = Some(XdsSource {
             address,
@@ -309,30 +322,47 @@ async fn follows(binary: PathBuf, protocol: Protocol) {
             .listeners
             .retain(|listener| listener.role == Role::Inbound);
     })
-    .await;
-    let until_known = async |what: &str, expected: Value| {
-        until_async(what, async || known(&mesh).await == expected).await;
-    };
+    .await
+}
+
+async fn until_known(mesh: &Mesh, what: &str, expected: Value) {
+    until_async(what, async || known(mesh).await == expected).await;
+}
+
+/// How following goes.
+async fn client(mesh: &Mesh) -> Value {
+    let answer = get(mesh.app.addresses().admin, "/xds").await;
+    let told: Value = serde_json::from_str(&answer.body).expect("JSON");
+    told["client"].clone()
+}
+
+/// The gateway follows a server that is not istiod, through its changes.
+async fn follows(binary: PathBuf, protocol: Protocol) {
+    let mut served = Served::start(binary);
+    served.serve(&[(MESH_HELLO, &["10.0.0.1:80", "10.0.0.2:80"])]);
+    let mesh = follower(&served, protocol).await;
+    let until_known = async |what: &str, expected: Value| until_known(&mesh, what, expected).await;
     let hello = "hello.default.svc.cluster.local";
     until_known(
         "it knows what is served",
         json!({hello: ["10.0.0.1", "10.0.0.2"]}),
     )
     .await;
-    served.serve(&[(HELLO, &["10.0.0.2:80"]), (OTHER, &["10.0.0.3:80"])]);
+    served.serve(&[
+        (MESH_HELLO, &["10.0.0.2:80"]),
+        (MESH_OTHER, &["10.0.0.3:80"]),
+    ]);
     let other = "other.default.svc.cluster.local";
     until_known(
         "it follows",
         json!({hello: ["10.0.0.2"], other: ["10.0.0.3"]}),
     )
     .await;
-    served.serve(&[(OTHER, &["10.0.0.3:80"])]);
+    served.serve(&[(MESH_OTHER, &["10.0.0.3:80"])]);
     until_known("what is gone is gone", json!({other: ["10.0.0.3"]})).await;
 
     // And how that goes can be seen.
-    let told: Value =
-        serde_json::from_str(&get(mesh.app.addresses().admin, "/xds").await.body).expect("JSON");
-    let client = &told["client"];
+    let client = client(&mesh).await;
     let (state, mode) = match protocol {
         Protocol::Delta => ("following", "delta"),
         Protocol::Sotw => ("following", "sotw"),
@@ -369,6 +399,90 @@ async fn follows(binary: PathBuf, protocol: Protocol) {
         );
     }
     mesh.stop().await;
+}
+
+/// It dies, comes back with nothing to say, says something that cannot be read, and mends it: what was known stays each time,
+/// and what has changed comes.
+async fn outlives(binary: PathBuf, protocol: Protocol) {
+    let mut served = Served::start(binary);
+    served.serve(&[
+        (MESH_HELLO, &["10.0.0.1:80"]),
+        (MESH_OTHER, &["10.0.0.3:80"]),
+    ]);
+    let mesh = follower(&served, protocol).await;
+    let until_known = async |what: &str, expected: Value| until_known(&mesh, what, expected).await;
+    let until_client = async |what: &str, holds: fn(&Value) -> bool| {
+        until_async(what, async || holds(&client(&mesh).await)).await;
+    };
+    let (hello, other) = (
+        "hello.default.svc.cluster.local",
+        "other.default.svc.cluster.local",
+    );
+    let first = json!({hello: ["10.0.0.1"], other: ["10.0.0.3"]});
+    until_known("it knows what is served", first.clone()).await;
+
+    served.kill();
+    until_client("the stream has ended", |client| {
+        client["state"] == "waiting"
+    })
+    .await;
+    assert_eq!(known(&mesh).await, first);
+    served.restart();
+    // It takes the stream and says nothing on it, not even its headers.
+    until_client("it is asked again", |client| {
+        client["state"] == "connecting"
+    })
+    .await;
+    assert_eq!(known(&mesh).await, first);
+    served.serve(&[(MESH_HELLO, &["10.0.0.2:80"])]);
+    until_known("what went meanwhile is gone", json!({hello: ["10.0.0.2"]})).await;
+    until_client("it follows", |client| {
+        client["state"] == "following" && client["streams"] == 2
+    })
+    .await;
+
+    served.serve(&[
+        (MESH_HELLO, &["nowhere:80"]),
+        (MESH_OTHER, &["10.0.0.4:80"]),
+    ]);
+    let expected = json!({hello: ["10.0.0.2"], other: ["10.0.0.4"]});
+    until_known(
+        "what is good is taken, and the last good one stays",
+        expected,
+    )
+    .await;
+    until_client("the refusal is known", |client| {
+        let refused = &client["refused"][0];
+        let nacks = client["kinds"]["endpoints"]["nacks"].as_u64();
+        refused["name"] == MESH_HELLO
+            && refused["why"] == "'nowhere' is not an IP address"
+            && nacks.is_some_and(|nacks| nacks > 0)
+    })
+    .await;
+    served.serve(&[
+        (MESH_HELLO, &["10.0.0.5:80"]),
+        (MESH_OTHER, &["10.0.0.4:80"]),
+    ]);
+    let expected = json!({hello: ["10.0.0.5"], other: ["10.0.0.4"]});
+    until_known("it is mended", expected).await;
+    until_client("nothing is refused", |client| {
+        client["refused"] == json!([])
+    })
+    .await;
+    assert_eq!(client(&mesh).await["streams"], 2);
+    mesh.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_its_server_said_outlives_it_in_delta() {
+    let binary = foreign!("what_its_server_said_outlives_it_in_delta");
+    outlives(binary, Protocol::Delta).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_its_server_said_outlives_it_in_state_of_the_world() {
+    let binary = foreign!("what_its_server_said_outlives_it_in_state_of_the_world");
+    outlives(binary, Protocol::Sotw).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
