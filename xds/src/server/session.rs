@@ -90,11 +90,13 @@ pub struct Session {
 }
 
 impl Session {
-    /// A stream of a view.
+    /// A stream of a view. `forgets`: whether the client may have dropped a resource that it had under the version it comes back
+    /// with, and now wants again. gRPC may, as its names are those that the program uses at the moment
+    /// (<https://github.com/grpc/grpc-go/issues/7013>); Envoy's are those of its clusters, which come by the same stream.
     #[must_use]
-    pub fn new(shelves: Arc<Shelves>) -> Self {
+    pub fn new(shelves: Arc<Shelves>, forgets: bool) -> Self {
         Self {
-            kinds: Kind::ALL.map(Subscription::new),
+            kinds: Kind::ALL.map(|kind| Subscription::new(kind, forgets)),
             shelves,
             nonce: 0,
         }

@@ -18,7 +18,7 @@ use super::registry::{Record, Registered, Registry};
 use super::session::{Fault, Mode, Said, Session};
 use super::views::Views;
 use super::wire::{DeltaRequest, DeltaResponse, SotwRequest, SotwResponse};
-use crate::resource::Kind;
+use crate::resource::{Flavour, Kind};
 use crate::view::{Settings, Shelves};
 
 /// How long a client may take to say who it is: Envoy and gRPC do so at once.
@@ -186,7 +186,8 @@ impl Conversation {
             .of(view)
             .await
             .map_err(|why| Status::unavailable(why.to_string()))?;
-        let session = Session::new(shelves.borrow_and_update().clone());
+        let forgets = client.view.flavour == Flavour::Grpc;
+        let session = Session::new(shelves.borrow_and_update().clone(), forgets);
         tracing::debug!(peer = %self.peer, node = client.id, agent = client.agent, mode = ?P::MODE, "an xDS stream is open");
         let registered = self.shared.registry.open(Record {
             client,

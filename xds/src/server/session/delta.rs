@@ -39,13 +39,17 @@ impl Subscription {
             .iter()
             .any(|name| name == WILDCARD);
         // A client that names nothing in its first request means everything, of the kinds that know it.
-        if (everything || (first && subscribe.is_empty() && self.kind.is_whole())) && !self.wildcard
-        {
-            self.wildcard = true;
-            self.must_answer |= request.initial_resource_versions.is_empty();
-        }
+        let everything = everything || (first && subscribe.is_empty() && self.kind.is_whole());
+        let again = everything && self.wildcard;
+        self.wildcard |= everything;
+        self.must_answer |= everything && request.initial_resource_versions.is_empty();
         if self.wildcard {
             self.ledger.cover(shelf);
+        }
+        if again {
+            for mut entry in self.ledger.iter_mut() {
+                entry.forced |= !entry.named;
+            }
         }
         if first {
             self.resume(shelf, &request, &subscribe);

@@ -14,6 +14,17 @@ use crate::resource::{Kind, Resource, version_text};
 use crate::server::wire::{SotwRequest, SotwResponse};
 use crate::view::Shelf;
 
+/// What the names of a request are beside those of the one before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Names {
+    /// The same, in whatever order: Envoy puts a cluster that has changed first.
+    Same,
+    /// Some of them, and no others.
+    Fewer,
+    /// Others, which have to be answered.
+    Others,
+}
+
 impl Subscription {
     /// A request. One that answers another than the last response was made before the client saw that one, and is ignored.
     pub(super) fn sotw(&mut self, shelf: &Shelf, request: SotwRequest) -> Result<Said, Fault> {
@@ -27,14 +38,15 @@ impl Subscription {
         };
         self.check_request(shelf, request.resource_names.len())?;
         let first = !self.open;
-        let changed = self.set_names(shelf, &request.resource_names);
+        let names = self.set_names(shelf, &request.resource_names);
         self.check_size()?;
         self.open = true;
-        self.unsettled |= changed || first;
+        self.unsettled |= names == Names::Others || first;
         if first {
             self.resume_state(shelf, &request.version_info);
-        } else if !answers && !changed && self.has_sent() {
-            // The same request once more: Envoy has a changed cluster, which needs its endpoints again.
+        } else if !answers && names == Names::Same && self.has_sent() {
+            // The same request once more: Envoy has a changed cluster, which needs its endpoints again. (With fewer names it
+            // has one cluster less, and needs nothing.)
             self.must_answer = true;
             self.unsettled = true;
             for mut entry in self.ledger.iter_mut() {
@@ -44,14 +56,14 @@ impl Subscription {
         Ok(said)
     }
 
-    /// Subscribes to exactly these names; whether that is news that has to be answered.
-    fn set_names(&mut self, shelf: &Shelf, wanted: &[String]) -> bool {
+    /// Subscribes to exactly these names.
+    fn set_names(&mut self, shelf: &Shelf, wanted: &[String]) -> Names {
         // Every answer says all names once more.
         let mut hasher = DefaultHasher::new();
         wanted.hash(&mut hasher);
         let says = Some(hasher.finish());
         if std::mem::replace(&mut self.said, says) == says {
-            return false;
+            return Names::Same;
         }
         self.named |= !wanted.is_empty();
         let everything = self.kind.is_whole() && !self.named;
@@ -62,6 +74,7 @@ impl Subscription {
             .filter(|name| *name != WILDCARD)
             .collect();
         let mut changed = wildcard && !self.wildcard;
+        let mut fewer = self.wildcard && !wildcard;
         self.wildcard = wildcard;
         self.must_answer |= changed;
         let already = self.ledger.iter().filter(|entry| entry.named);
@@ -72,6 +85,7 @@ impl Subscription {
             let whole = self.kind.is_whole();
             for mut entry in self.ledger.iter_mut() {
                 let wanted = names.contains(&*entry.tag.name);
+                fewer |= entry.named && !wanted;
                 entry.named &= wanted;
             }
             self.ledger.with_names(&names, shelf, |entry| {
@@ -83,14 +97,19 @@ impl Subscription {
         if !wildcard {
             self.ledger.retain(|entry| entry.named);
         }
-        changed
+        match (changed, fewer) {
+            (true, _) => Names::Others,
+            (false, true) => Names::Fewer,
+            (false, false) => Names::Same,
+        }
     }
 
     /// A client that comes back with the state that is there needs nothing. (One that refused a response in between and took
-    /// a part of it has another state than it says; it gets that part right with the next change.)
+    /// a part of it has another state than it says; it gets that part right with the next change.) The version says what the
+    /// client had once: who may have forgotten some of that since is told everything.
     fn resume_state(&mut self, shelf: &Shelf, version: &str) {
         self.must_answer |= self.sends_whole();
-        if version.is_empty() {
+        if version.is_empty() || self.forgets {
             return;
         }
         if self.wildcard {
@@ -144,11 +163,6 @@ impl Subscription {
         } else {
             let (mut bytes, most, kind) = (0, self.most, self.kind);
             self.ledger.each(shelf, |entry, there| {
-                let stub = match (&entry, there) {
-                    (Some(entry), None) if kind == Kind::Endpoints => Some(empty(&entry.tag.name)),
-                    _ => None,
-                };
-                let there = there.or(stub.as_ref());
                 let Some(entry) = entry.filter(|entry| entry.wants(there)) else {
                     return;
                 };
@@ -156,10 +170,15 @@ impl Subscription {
                     left = true;
                     return;
                 }
+                // Said, an empty assignment is the absence that it stands for: it is no burden once nobody names it.
                 entry.sent(there);
-                if let Some(there) = there {
-                    bytes += there.len();
-                    resources.push(there.any());
+                let empty = match (there, kind) {
+                    (None, Kind::Endpoints) => Some(empty(&entry.tag.name)),
+                    _ => None,
+                };
+                if let Some(said) = there.or(empty.as_ref()) {
+                    bytes += said.len();
+                    resources.push(said.any());
                 }
             });
             news = !resources.is_empty();

@@ -15,6 +15,8 @@ const NACK: usize = 1_000;
 #[derive(Debug)]
 pub(super) struct Subscription {
     pub(super) kind: Kind,
+    /// See [`super::Session::new`].
+    pub(super) forgets: bool,
     pub(super) ledger: Ledger,
     /// The client has asked for the kind.
     pub(super) open: bool,
@@ -43,9 +45,10 @@ pub(super) struct Subscription {
 }
 
 impl Subscription {
-    pub(super) fn new(kind: Kind) -> Self {
+    pub(super) fn new(kind: Kind, forgets: bool) -> Self {
         Self {
             kind,
+            forgets,
             ledger: Ledger::default(),
             open: false,
             wildcard: false,

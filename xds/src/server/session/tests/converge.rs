@@ -1,7 +1,7 @@
 //! Whatever the order of subscriptions, answers, refusals, reconnects and changes, and however late anything arrives: in the
 //! end the client has exactly the view's resources.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -23,7 +23,7 @@ const BAD: u32 = 5;
 enum Step {
     /// The view changes: a kind's name has new contents, or none.
     Change(Index, Index, bool),
-    /// The client wants these names of a kind from now on; of clusters, one beside all.
+    /// The client wants these names of a kind from now on; of clusters, these or all.
     Want(Index, Vec<bool>),
     /// A request or a response arrives.
     Arrive(bool),
@@ -51,39 +51,48 @@ enum Response {
     Delta(Kind, DeltaResponse),
 }
 
-/// A client of the one or the other protocol, as Envoy and gRPC are. But for one thing: in state-of-the-world it remembers what
-/// it does not want any more. A name that is dropped and wanted again while a response is under way is lost otherwise, whatever
-/// the server does, because it never hears of that (requests with a stale nonce count for nothing).
+/// A client of the one or the other protocol, as Envoy and gRPC are. In state-of-the-world it remembers what it does not want any
+/// more, Envoy for good, gRPC as long as the stream lasts: a name that is dropped and wanted again while a response is under way
+/// is lost otherwise, whatever the server does, because it never hears of that (requests with a stale nonce count for nothing).
 struct Client {
     mode: Mode,
     /// Whether it takes the good ones of a response that it refuses; of whole ones all clients do.
     takes_good_ones: bool,
+    /// In state-of-the-world: whether it comes back without what it has dropped, under the version that it had.
+    forgets: bool,
     /// By kind: what it has, with versions for delta.
     have: [BTreeMap<String, (String, String)>; 4],
-    /// What it wants; `None` is everything.
-    want: [Option<BTreeSet<String>>; 4],
+    /// What it wants; `*` is everything.
+    want: [BTreeSet<String>; 4],
+    /// What it dropped and has not been sent since.
+    dropped: [BTreeSet<String>; 4],
     accepted: [String; 4],
+    /// Whether it refused the last response.
+    refused: [bool; 4],
     nonce: [String; 4],
-    /// Kinds that were asked for on this stream.
+    /// Kinds that were asked for on this stream, and those of which a name was said there.
     asked: [bool; 4],
+    named: [bool; 4],
     out: VecDeque<Request>,
     inbox: VecDeque<Response>,
 }
 
 impl Client {
-    fn new(mode: Mode, takes_good_ones: bool) -> Self {
-        let mut want = [const { None }; 4];
-        for by_name in [Kind::Endpoints, Kind::Listener] {
-            want[by_name as usize] = Some(BTreeSet::new());
-        }
+    fn new(mode: Mode, takes_good_ones: bool, forgets: bool) -> Self {
+        let mut want: [BTreeSet<String>; 4] = Default::default();
+        want[Kind::Cluster as usize].insert("*".into());
         let mut client = Self {
             mode,
             takes_good_ones,
+            forgets,
             have: Default::default(),
             want,
+            dropped: Default::default(),
             accepted: Default::default(),
+            refused: Default::default(),
             nonce: Default::default(),
             asked: Default::default(),
+            named: Default::default(),
             out: VecDeque::new(),
             inbox: VecDeque::new(),
         };
@@ -96,95 +105,122 @@ impl Client {
         self.out.clear();
         self.inbox.clear();
         self.asked = Default::default();
+        self.named = Default::default();
         for kind in KINDS {
-            self.nonce[kind as usize].clear();
-            let want = self.want[kind as usize].as_ref();
-            self.have[kind as usize].retain(|name, _| want.is_none_or(|want| want.contains(name)));
-            match self.mode {
-                Mode::Sotw => self.say_sotw(kind, None),
-                Mode::Delta if self.wants_nothing_yet(kind) => {}
-                Mode::Delta => {
-                    self.asked[kind as usize] = true;
-                    let want = self.want[kind as usize].clone();
-                    let have = self.have[kind as usize].iter();
-                    let request = DeltaRequest {
-                        type_url: kind.type_url().into(),
-                        resource_names_subscribe: match want {
-                            None => vec!["*".into()],
-                            Some(names) => names.into_iter().collect(),
-                        },
-                        initial_resource_versions: have
-                            .map(|(name, (_, version))| (name.clone(), version.clone()))
-                            .collect(),
-                        ..DeltaRequest::default()
-                    };
-                    self.out.push_back(Request::Delta(request));
+            let at = kind as usize;
+            self.nonce[at].clear();
+            if self.mode == Mode::Sotw {
+                if self.forgets {
+                    self.have[at].retain(|name, _| !self.dropped[at].contains(name));
+                    self.dropped[at].clear();
                 }
+                // Who took a part of what it refused has another state than its version says: the README says so, and here it says
+                // nothing instead.
+                if std::mem::take(&mut self.refused[at]) {
+                    self.accepted[at].clear();
+                }
+                self.say_sotw(kind, None);
+            } else {
+                let have = self.have[at].iter();
+                let versions = have.map(|(name, (_, version))| (name.clone(), version.clone()));
+                let versions = versions.collect();
+                self.say_delta(kind, self.want[at].clone(), BTreeSet::new(), versions);
             }
         }
     }
 
+    fn is_wanted(&self, kind: Kind, name: &str) -> bool {
+        let want = &self.want[kind as usize];
+        want.contains("*") || want.contains(name)
+    }
+
     /// To name nothing in the first request would be to ask for everything.
     fn wants_nothing_yet(&self, kind: Kind) -> bool {
-        let want = self.want[kind as usize].as_ref();
-        kind.is_whole() && want.is_some_and(BTreeSet::is_empty) && !self.asked[kind as usize]
+        let at = kind as usize;
+        kind.is_whole() && self.want[at].is_empty() && !self.asked[at]
     }
 
     fn say_sotw(&mut self, kind: Kind, error: Option<Status>) {
         if self.wants_nothing_yet(kind) {
             return;
         }
-        self.asked[kind as usize] = true;
-        let names = self.want[kind as usize].clone().unwrap_or_default();
+        let at = kind as usize;
+        self.asked[at] = true;
+        let mut names = self.want[at].clone();
+        // The old way to want everything, which is not understood any more once a name was said.
+        if !self.named[at] && names.len() == 1 {
+            names.remove("*");
+        }
+        self.named[at] |= !names.is_empty();
         self.out.push_back(Request::Sotw(SotwRequest {
-            version_info: self.accepted[kind as usize].clone(),
+            version_info: self.accepted[at].clone(),
             resource_names: names.into_iter().collect(),
             type_url: kind.type_url().into(),
-            response_nonce: self.nonce[kind as usize].clone(),
+            response_nonce: self.nonce[at].clone(),
             error_detail: error,
             ..SotwRequest::default()
         }));
     }
 
-    fn wants(&mut self, kind: Kind, names: BTreeSet<String>) {
-        let before = self.want[kind as usize].replace(names.clone());
-        let before = before.unwrap_or_default();
-        if self.mode == Mode::Delta {
-            self.have[kind as usize].retain(|name, _| names.contains(name));
+    fn say_delta(
+        &mut self,
+        kind: Kind,
+        subscribe: BTreeSet<String>,
+        unsubscribe: BTreeSet<String>,
+        versions: HashMap<String, String>,
+    ) {
+        if self.wants_nothing_yet(kind) {
+            return;
         }
-        match self.mode {
-            Mode::Sotw => self.say_sotw(kind, None),
-            Mode::Delta if self.wants_nothing_yet(kind) => {}
-            Mode::Delta => {
-                let first = !std::mem::replace(&mut self.asked[kind as usize], true);
-                let gone = before.difference(&names).filter(|_| !first);
-                self.out.push_back(Request::Delta(DeltaRequest {
-                    type_url: kind.type_url().into(),
-                    resource_names_subscribe: names.difference(&before).cloned().collect(),
-                    resource_names_unsubscribe: gone.cloned().collect(),
-                    ..DeltaRequest::default()
-                }));
-            }
-        }
+        let first = !std::mem::replace(&mut self.asked[kind as usize], true);
+        let gone = unsubscribe.into_iter().filter(|_| !first);
+        self.out.push_back(Request::Delta(DeltaRequest {
+            type_url: kind.type_url().into(),
+            resource_names_subscribe: subscribe.into_iter().collect(),
+            resource_names_unsubscribe: gone.collect(),
+            initial_resource_versions: versions,
+            ..DeltaRequest::default()
+        }));
     }
 
-    /// In delta, a cluster by name beside the wildcard, and not any more: both have to be answered.
-    fn names_cluster(&mut self, name: &str, wanted: bool) {
-        if self.mode == Mode::Delta {
-            let (mut subscribe, mut unsubscribe) = (Vec::new(), Vec::new());
-            if wanted {
-                subscribe.push(name.to_owned());
-            } else {
-                self.have[Kind::Cluster as usize].remove(name);
-                unsubscribe.push(name.to_owned());
-            }
-            self.out.push_back(Request::Delta(DeltaRequest {
-                type_url: Kind::Cluster.type_url().into(),
-                resource_names_subscribe: subscribe,
-                resource_names_unsubscribe: unsubscribe,
-                ..DeltaRequest::default()
-            }));
+    fn wants(&mut self, kind: Kind, names: BTreeSet<String>) {
+        let at = kind as usize;
+        let before = std::mem::replace(&mut self.want[at], names.clone());
+        if self.mode == Mode::Sotw {
+            let had = self.have[at]
+                .keys()
+                .filter(|name| !self.is_wanted(kind, name));
+            let had: Vec<String> = had.cloned().collect();
+            self.dropped[at].extend(had);
+            return self.say_sotw(kind, None);
         }
+        // What it names no more is dropped, even where everything is wanted: it has to be told again, or that it is gone.
+        let gone: BTreeSet<String> = before.difference(&names).cloned().collect();
+        let kept =
+            |name: &String| names.contains(name) || (names.contains("*") && !gone.contains(name));
+        self.have[at].retain(|name, _| kept(name));
+        let new = names.difference(&before).cloned().collect();
+        self.say_delta(kind, new, gone, HashMap::new());
+    }
+
+    /// Everything, perhaps with a name beside it, or names alone; or, in delta, everything once more.
+    fn wants_clusters(&mut self, which: &[bool]) {
+        let at = Kind::Cluster as usize;
+        let names = NAMES.iter().zip(which).filter(|(_, wanted)| **wanted);
+        let mut names: BTreeSet<String> = names.map(|(name, _)| (*name).to_owned()).collect();
+        match which {
+            [_, true, true, ..] => {}
+            [_, true, ..] if self.mode == Mode::Delta && self.want[at].contains("*") => {
+                self.have[at].clear();
+                let again = self.want[at].clone();
+                return self.say_delta(Kind::Cluster, again, BTreeSet::new(), HashMap::new());
+            }
+            _ => {
+                names.retain(|name| name == "a");
+                names.insert("*".into());
+            }
+        }
+        self.wants(Kind::Cluster, names);
     }
 
     fn receive(&mut self, response: Response) {
@@ -210,9 +246,9 @@ impl Client {
             }
             for content in contents.iter().filter(|content| !is_bad(content)) {
                 let name = names(content);
-                let wanted = self.want[at]
-                    .as_ref()
-                    .is_none_or(|want| want.contains(&name));
+                // What comes late is remembered as what is dropped late is.
+                let wanted = !self.forgets || self.is_wanted(kind, &name);
+                self.dropped[at].remove(&name);
                 if !content.contains('=') {
                     self.have[at].remove(&name); // an empty assignment
                 } else if wanted {
@@ -221,6 +257,7 @@ impl Client {
             }
         }
         self.nonce[at] = response.nonce;
+        self.refused[at] = bad;
         if bad {
             self.say_sotw(kind, Some(Status::default()));
         } else {
@@ -239,9 +276,7 @@ impl Client {
         let at = kind as usize;
         if !bad || self.takes_good_ones {
             for (name, content, version) in read {
-                let wanted = self.want[at]
-                    .as_ref()
-                    .is_none_or(|want| want.contains(&name));
+                let wanted = self.is_wanted(kind, &name);
                 if !is_bad(&content) && wanted {
                     self.have[at].insert(name, (content, version));
                 }
@@ -326,7 +361,7 @@ impl Both {
             Step::Want(kind, which) => {
                 let kind: &Kind = kind.get(&KINDS);
                 if *kind == Kind::Cluster {
-                    return self.client.names_cluster("a", which[0]);
+                    return self.client.wants_clusters(which);
                 }
                 let names = NAMES.iter().zip(which).filter(|(_, wanted)| **wanted);
                 let names = names.map(|(name, _)| (*name).to_owned());
@@ -334,7 +369,7 @@ impl Both {
             }
             Step::Arrive(at_server) => drop(self.arrive(*at_server)),
             Step::Reconnect => {
-                self.session = Session::new(self.view.clone());
+                self.session = Session::new(self.view.clone(), self.client.forgets);
                 self.client.connect();
             }
         }
@@ -347,14 +382,15 @@ proptest! {
     fn the_client_ends_with_what_is_there(
         delta in any::<bool>(),
         takes_good_ones in any::<bool>(),
+        forgets in any::<bool>(),
         steps in prop::collection::vec(step(), 0..60),
     ) {
         let mode = if delta { Mode::Delta } else { Mode::Sotw };
         let world = World::default();
         let view = shelves(&world, None);
         let mut both = Both {
-            client: Client::new(mode, takes_good_ones),
-            session: Session::new(view.clone()),
+            client: Client::new(mode, takes_good_ones, forgets),
+            session: Session::new(view.clone(), forgets),
             world,
             view,
             content: 0,
@@ -372,8 +408,7 @@ proptest! {
         prop_assert!(both.session.is_settled());
         for kind in KINDS {
             let at = kind as usize;
-            let want = &both.client.want[at];
-            let wanted = |name: &String| want.as_ref().is_none_or(|want| want.contains(name));
+            let wanted = |name: &String| both.client.is_wanted(kind, name);
             let there = both.world[at].iter().filter(|(name, _)| wanted(name));
             let there: BTreeMap<_, _> = there.map(|(name, content)| (name.clone(), format!("{name}={content}"))).collect();
             for (name, content) in &there {

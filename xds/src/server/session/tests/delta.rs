@@ -69,6 +69,39 @@ fn who_asks_again_is_answered_again() {
     assert_eq!(rig.drain_delta(), ["eds: -x"]);
 }
 
+/// Rule 6 holds for the wildcard, too: it is a name like others.
+#[test]
+fn who_asks_for_everything_again_is_told_everything_again() {
+    let mut rig = Rig::new("a=1 b=1", "");
+    rig.delta(Cluster, "+* +x", "");
+    rig.drain_delta();
+    rig.delta(Cluster, "+*", "");
+    assert_eq!(rig.drain_delta(), ["cds: a=1 b=1"]);
+    let mut rig = Rig::new("", "");
+    for _ in 0..2 {
+        rig.delta(Cluster, "+*", "");
+        assert_eq!(rig.drain_delta(), ["cds:"], "there is nothing, each time");
+    }
+}
+
+/// Rule 7: pushes are for changes, and to want less is none.
+#[test]
+fn who_wants_less_is_not_answered() {
+    for (kind, more, less) in [
+        (Endpoints, "+a +b", "-a"),
+        (Endpoints, "+a", "-a"),
+        (Cluster, "+a +b", "-b"),
+        (Cluster, "+* +a", "-*"),
+    ] {
+        let mut rig = Rig::new("a=1 b=1", "a=1 b=1");
+        rig.delta(kind, more, "");
+        rig.drain_delta();
+        assert_eq!(rig.delta(kind, less, ""), Said::Nothing);
+        assert_eq!(rig.next_delta(), None, "{more:?}, then {less:?}");
+        assert!(rig.session.is_settled());
+    }
+}
+
 #[test]
 fn subscriptions_hold_whatever_the_nonce() {
     let mut rig = Rig::new("", "a=1 b=1");
@@ -252,7 +285,7 @@ fn names_without_end_end_the_stream() {
         resource_names_subscribe: names,
         ..DeltaRequest::default()
     };
-    let session = || Session::new(shelves(&world("", ""), None));
+    let session = || Session::new(shelves(&world("", ""), None), false);
     let many = |from: usize, to: usize| (from..to).map(|n| n.to_string()).collect();
     let mut one = session();
     // In how many requests does not matter.

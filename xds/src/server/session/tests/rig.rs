@@ -68,6 +68,8 @@ pub(super) fn shelves(world: &World, before: Option<&Shelves>) -> Arc<Shelves> {
 pub(super) struct Rig {
     pub(super) session: Session,
     view: Arc<Shelves>,
+    /// Whether the client forgets what it does not want any more.
+    pub(super) forgets: bool,
 }
 
 impl Rig {
@@ -78,8 +80,9 @@ impl Rig {
     pub(super) fn of(world: &World) -> Self {
         let view = shelves(world, None);
         Self {
-            session: Session::new(view.clone()),
+            session: Session::new(view.clone(), false),
             view,
+            forgets: false,
         }
     }
 
@@ -90,7 +93,7 @@ impl Rig {
 
     /// A new stream of the same view.
     pub(super) fn reconnect(&mut self) {
-        self.session = Session::new(self.view.clone());
+        self.session = Session::new(self.view.clone(), self.forgets);
     }
 
     pub(super) fn sotw(&mut self, kind: Kind, names: &str, version: &str, nonce: &str) -> Said {

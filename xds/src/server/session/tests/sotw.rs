@@ -145,6 +145,21 @@ fn who_comes_back_with_the_state_that_is_there_gets_nothing() {
     );
 }
 
+/// gRPC drops what its program does not use, keeps the version, and says it when the program uses that again.
+#[test]
+fn who_forgets_is_told_everything_when_he_comes_back() {
+    let mut rig = Rig::new("a=1", "a=1 b=1");
+    rig.forgets = true;
+    rig.reconnect();
+    rig.sotw(Endpoints, "a b", "", "");
+    let (_, nonce, version) = rig.next_sotw().expect("a response");
+    rig.sotw(Endpoints, "a b", &version, &nonce);
+    rig.sotw(Endpoints, "a", &version, &nonce);
+    rig.reconnect();
+    rig.sotw(Endpoints, "a b", &version, "");
+    assert_eq!(rig.drain_sotw("a b"), ["eds: a=1 b=1"]);
+}
+
 /// Envoy 1.40 repeats its request for endpoints, nonce and version and all, when a cluster has changed.
 #[test]
 fn a_request_that_is_repeated_is_answered_again() {
@@ -155,6 +170,57 @@ fn a_request_that_is_repeated_is_answered_again() {
     assert_eq!(rig.next_sotw(), None);
     assert_eq!(rig.sotw(Endpoints, "a b", &version, &nonce), Said::Nothing);
     assert_eq!(rig.drain_sotw("a b"), ["eds: a=1 b=1"]);
+}
+
+/// In another order, too: the changed cluster's name comes first then.
+#[test]
+fn names_in_another_order_are_the_same_request() {
+    let mut rig = Rig::new("", "a=1 b=1");
+    rig.sotw(Endpoints, "a b", "", "");
+    let (_, nonce, version) = rig.next_sotw().expect("a response");
+    rig.sotw(Endpoints, "a b", &version, &nonce);
+    rig.sotw(Endpoints, "b a", &version, &nonce);
+    assert_eq!(rig.drain_sotw("b a"), ["eds: a=1 b=1"]);
+}
+
+/// Who wants less lacks nothing (rule 7: push only on change): Envoy says so when a cluster goes, of 1,000 others.
+#[test]
+fn who_wants_less_is_not_answered() {
+    for (kind, more, less) in [
+        (Endpoints, "a b c", "a b"),
+        (Endpoints, "a", ""),
+        (Cluster, "a b c", "a b"),
+        (Cluster, "* a", "*"),
+        (Cluster, "* a", "a"),
+    ] {
+        let mut rig = Rig::new("a=1 b=1 c=1", "a=1 b=1 c=1");
+        rig.sotw(kind, more, "", "");
+        let (_, nonce, version) = rig.next_sotw().expect("a response");
+        rig.sotw(kind, more, &version, &nonce);
+        assert_eq!(rig.sotw(kind, less, &version, &nonce), Said::Nothing);
+        assert_eq!(rig.next_sotw(), None, "{more:?}, then {less:?}");
+        assert!(rig.session.is_settled());
+    }
+}
+
+/// Beside the wildcard, names that come and go leave nothing behind: neither those that never were there nor those that were.
+#[test]
+fn names_that_go_by_leave_nothing_behind() {
+    let mut rig = Rig::new("", "a=1");
+    rig.sotw(Endpoints, "*", "", "");
+    rig.drain_sotw("*");
+    for round in 0..100 {
+        let there = (round % 2 == 0).then(|| format!("a=1 x{round}=1"));
+        rig.change("", there.as_deref().unwrap_or("a=1"));
+        let names = format!("* x{round} y{round}");
+        let Some((_, nonce, version)) = rig.next_sotw() else {
+            panic!("what has changed since is told");
+        };
+        rig.sotw(Endpoints, &names, &version, &nonce);
+        rig.drain_sotw(&names);
+        let known = rig.session.kinds[Endpoints as usize].ledger.iter().count();
+        assert!(known <= 3, "{known} names are kept");
+    }
 }
 
 #[test]
