@@ -1,5 +1,7 @@
 //! The three HTTP servers: what they tell, and that nobody can hold them up.
 
+mod crowd;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use gateway::config::Role;
 use proxy::close::Reason;
 use tests::{Mesh, Place, endpoint, exchange, get, hello_service, metric, until, until_async};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const HERE: Place = Place {
@@ -492,28 +494,4 @@ async fn slow_readers_of_much_hold_up_nobody() {
             _ => assert_eq!(count("endpoints"), Some(4_000)),
         }
     }
-}
-
-/// As many as a server serves at once, who ask without end and never read: each is left when it is old, and the next is
-/// served. The clock is the runtime's own, so nobody waits.
-#[tokio::test(start_paused = true)]
-async fn who_never_reads_keeps_no_place_for_ever() {
-    let (mesh, _backend) = served_mesh().await;
-    let address = mesh.app.addresses().ready;
-    let requests = "GET /healthz/ready HTTP/1.1\r\nHost: x\r\n\r\n".repeat(4_000);
-    let mut greedy = Vec::new();
-    for _ in 0..64 {
-        let socket = TcpSocket::new_v4().expect("a socket");
-        socket.set_recv_buffer_size(4_096).expect("a small one");
-        // The server's send buffer begins as a multiple of this.
-        let small = socket2::SockRef::from(&socket).set_tcp_mss(536);
-        small.expect("small segments");
-        let mut stream = socket.connect(address).await.expect("a connection");
-        // The answers are longer than what both kernels keep of them.
-        let sending = stream.write_all(requests.as_bytes());
-        let _ = tokio::time::timeout(Duration::from_millis(100), sending).await;
-        greedy.push(stream);
-    }
-    let asking = tokio::time::timeout(Duration::from_secs(600), get(address, "/healthz/live"));
-    assert_eq!(asking.await.expect("an answer").status, 200);
 }

@@ -1,9 +1,10 @@
 //! The three HTTP servers: bounded in connections and in patience, so that nobody can hold them up. What they answer is in
-//! a file each.
+//! a file each, who stays when there are too many in `room`.
 
 pub(crate) mod admin;
 mod body;
 pub(crate) mod ready;
+mod room;
 pub(crate) mod stats;
 
 use std::convert::Infallible;
@@ -22,15 +23,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use model::Snapshot;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use self::body::Payload;
+use self::room::{Debt, Owing, Room};
 use crate::app::State;
-
-/// Connections of one server at once: a few scrapers and people.
-const CONNECTIONS: usize = 64;
 
 /// How long a request's head may take, and how long a connection may be without one.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -95,18 +93,17 @@ pub(crate) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 async fn serve(listener: TcpListener, state: Arc<State>, answer: impl Answerer) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut room = Room::default();
     loop {
-        let Ok(place) = room.clone().acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let (state, answer) = (state.clone(), answer.clone());
-                tokio::spawn(async move {
-                    connection(stream, state, answer).await;
-                    drop(place);
-                });
+                if room.make_place() {
+                    // Who came before may have asked by now, and is not pushed out unheard by a crowd behind them.
+                    tokio::task::yield_now().await;
+                }
+                let debt = Arc::new(Debt::default());
+                let serving = connection(stream, debt.clone(), state.clone(), answer.clone());
+                room.admit(tokio::spawn(serving).abort_handle(), debt);
             }
             Err(fault) => {
                 tracing::warn!(%fault, "an HTTP server could not accept");
@@ -116,11 +113,18 @@ async fn serve(listener: TcpListener, state: Arc<State>, answer: impl Answerer) 
     }
 }
 
-async fn connection(stream: TcpStream, state: Arc<State>, answer: impl Answerer) {
+async fn connection(stream: TcpStream, debt: Arc<Debt>, state: Arc<State>, answer: impl Answerer) {
     let service = service_fn(|request| {
+        debt.ask();
         let answering = answer.answer(state.clone(), request);
-        async move { Ok::<_, Infallible>(answering.await) }
+        let debt = &debt;
+        async move {
+            let answer = answering.await;
+            debt.answer();
+            Ok::<_, Infallible>(answer)
+        }
     });
+    let stream = Owing::new(stream, debt.clone());
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
