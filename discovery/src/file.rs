@@ -32,9 +32,9 @@ pub struct Source {
 pub struct FileStatus {
     /// Changes of the file that were taken over, the first reading included.
     pub reloads: u64,
-    /// Changes that were wrong, and were not.
+    /// Changes that were not: wrong ones, and times at which the file could not be read for a new reason.
     pub failures: u64,
-    /// What was wrong with the latest version of the file; `None` if nothing was.
+    /// What is wrong with the latest version of the file, or why it cannot be read; `None` if nothing is.
     pub last_error: Option<String>,
     /// Names of gateways that have no address at present.
     pub unresolved: Vec<String>,
@@ -54,10 +54,7 @@ pub struct Loaded {
 /// # Errors
 /// What is wrong, with file, line and key.
 pub fn load(path: &Path) -> Result<Loaded, FileError> {
-    let file = path.display().to_string();
-    let text = std::fs::read_to_string(path)
-        .map_err(|fault| FileError::whole(&file, format!("cannot be read: {fault}")))?;
-    parse(&file, &text)
+    parse_bytes(path, bytes(path)?)
 }
 
 /// Reads and checks the text of a file; `file` is only named in errors.
@@ -77,6 +74,20 @@ pub fn parse(file: &str, text: &str) -> Result<Loaded, FileError> {
     }
     let mesh: MeshFile = crate::yaml::read(file, text)?;
     convert::convert(mesh, file, text)
+}
+
+fn bytes(path: &Path) -> Result<Vec<u8>, FileError> {
+    std::fs::read(path).map_err(|fault| {
+        let problem = format!("cannot be read: {fault}");
+        FileError::whole(&path.display().to_string(), problem)
+    })
+}
+
+fn parse_bytes(path: &Path, bytes: Vec<u8>) -> Result<Loaded, FileError> {
+    let file = path.display().to_string();
+    let text = String::from_utf8(bytes)
+        .map_err(|fault| FileError::whole(&file, format!("is no UTF-8 text: {fault}")))?;
+    parse(&file, &text)
 }
 
 /// Reads a file and follows its changes. Needs a tokio runtime.

@@ -10,7 +10,7 @@ use model::{Chunked, Hostname, Part, Service, Snapshot, merge};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
-use super::{FileError, FileStatus, Loaded, load};
+use super::{FileError, FileStatus, Loaded, bytes, parse_bytes};
 use crate::resolve::{GatewayName, Resolver};
 
 /// How often the file is looked at. A look sees what change notifications miss: a ConfigMap's swap of a link two folders
@@ -20,8 +20,29 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How long the first snapshot waits for the addresses of gateways that are given by name.
 const FIRST_ANSWERS: Duration = Duration::from_secs(3);
 
-/// What tells one version of a file from another.
-type Fingerprint = Option<(PathBuf, u64, u64, i64, i64)>;
+/// What tells one version of a file from another; `None` where there is no file.
+type Fingerprint = Option<Print>;
+
+/// One version of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Print {
+    path: PathBuf,
+    inode: u64,
+    size: u64,
+    /// When its bytes changed, seconds and nanoseconds.
+    modified: (i64, i64),
+    /// When anything of it changed. Whoever writes a file can set the other time, but not this one; and it tells of a mode or
+    /// an owner by which a file becomes readable.
+    changed: (i64, i64),
+}
+
+/// Why a version of the file is not in force.
+enum Fault {
+    /// It could not be read, which may be over without any change of the file: another look is worth it.
+    Unread(FileError),
+    /// It was read, and is wrong.
+    Wrong(FileError),
+}
 
 /// A file, what it said last, and who wants to know.
 pub(super) struct Follower {
@@ -43,7 +64,9 @@ impl Follower {
     /// Reads the file for the first time.
     pub(super) async fn start(path: PathBuf) -> Result<Started, FileError> {
         let seen = fingerprint(&path);
-        let loaded = read(&path).await?;
+        let loaded = read(&path).await.map_err(|fault| match fault {
+            Fault::Unread(fault) | Fault::Wrong(fault) => fault,
+        })?;
         let (snapshots, snapshots_seen) = watch::channel(Arc::default());
         let (status, status_seen) = watch::channel(FileStatus {
             reloads: 1,
@@ -80,7 +103,8 @@ impl Follower {
                     let seen = fingerprint(&self.path);
                     if seen != self.seen && self.is_whole(looked.as_ref(), &seen) {
                         self.seen = seen.clone();
-                        self.read().await;
+                        let read = read(&self.path).await;
+                        self.take(read);
                     }
                     looked = Some(seen);
                 }
@@ -101,7 +125,7 @@ impl Follower {
         let which = |print: &Fingerprint| {
             print
                 .as_ref()
-                .map(|(path, inode, ..)| (path.clone(), *inode))
+                .map(|print| (print.path.clone(), print.inode))
         };
         looked.is_some_and(|looked| {
             looked == seen
@@ -109,8 +133,9 @@ impl Follower {
         })
     }
 
-    async fn read(&mut self) {
-        match read(&self.path).await {
+    /// Takes over what was read, or keeps what is known.
+    fn take(&mut self, read: Result<Loaded, Fault>) {
+        match read {
             Ok(loaded) => {
                 self.resolver.ask_new(hosts(&loaded.names));
                 self.loaded = loaded;
@@ -121,14 +146,28 @@ impl Follower {
                 tracing::info!(file = %self.path.display(), "the file was read again");
                 self.publish();
             }
-            Err(fault) => {
+            Err(Fault::Unread(fault)) => {
+                // Not seen, therefore: where it still is there, the next look reads it.
+                self.seen = None;
+                let said = fault.to_string();
+                if self.status.borrow().last_error.as_ref() == Some(&said) {
+                    return;
+                }
+                tracing::error!(%fault, "the file cannot be read; what it said before stays in force, and it is tried again");
+                self.failed(said);
+            }
+            Err(Fault::Wrong(fault)) => {
                 tracing::error!(%fault, "the file is wrong; what it said before stays in force");
-                self.status.send_modify(|status| {
-                    status.failures += 1;
-                    status.last_error = Some(fault.to_string());
-                });
+                self.failed(fault.to_string());
             }
         }
+    }
+
+    fn failed(&self, said: String) {
+        self.status.send_modify(|status| {
+            status.failures += 1;
+            status.last_error = Some(said);
+        });
     }
 
     /// Publishes what is known, if it is something else than before; what has not changed is shared with it.
@@ -178,23 +217,30 @@ fn hosts(names: &[GatewayName]) -> impl Iterator<Item = &Hostname> + Clone {
 }
 
 /// Reads the file where it may take its time: a mesh of a million endpoints is seconds of work.
-async fn read(path: &Path) -> Result<Loaded, FileError> {
+async fn read(path: &Path) -> Result<Loaded, Fault> {
     let own = path.to_owned();
-    let reading = tokio::task::spawn_blocking(move || load(&own)).await;
-    reading.unwrap_or_else(|fault| {
+    let reading = tokio::task::spawn_blocking(move || {
+        let bytes = bytes(&own).map_err(Fault::Unread)?;
+        parse_bytes(&own, bytes).map_err(Fault::Wrong)
+    });
+    reading.await.unwrap_or_else(|fault| {
         let problem = format!("reading it broke off: {fault}");
-        Err(FileError::whole(&path.display().to_string(), problem))
+        let fault = FileError::whole(&path.display().to_string(), problem);
+        Err(Fault::Wrong(fault))
     })
 }
 
 fn fingerprint(path: &PathBuf) -> Fingerprint {
     let real = std::fs::canonicalize(path).ok()?;
     let about: Metadata = std::fs::metadata(&real).ok()?;
-    Some((
-        real,
-        about.ino(),
-        about.size(),
-        about.mtime(),
-        about.mtime_nsec(),
-    ))
+    Some(Print {
+        path: real,
+        inode: about.ino(),
+        size: about.size(),
+        modified: (about.mtime(), about.mtime_nsec()),
+        changed: (about.ctime(), about.ctime_nsec()),
+    })
 }
+
+#[cfg(test)]
+mod tests;
