@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-use crate::socket::{Swallow, bind, listen};
+use crate::socket::{bind, listen, swallow};
 use crate::{Pki, SIDECAR_ALPN};
 
 /// A TLS server of the mesh. Each line that it is sent, it answers with `<who it is>\n`. Dropped, it is gone with its
@@ -56,11 +56,9 @@ struct Shared {
 /// What stands at the port; the port is kept whatever stands there.
 enum Door {
     Listening(JoinHandle<()>),
-    Refusing {
+    /// Refuses or swallows.
+    Shut {
         _kept: Socket,
-    },
-    Swallowing {
-        _kept: Swallow,
     },
     /// Between two of the others, or after a change that failed.
     Nothing,
@@ -137,7 +135,7 @@ impl Backend {
     /// Behaves so towards connections made from now on; in force when this returns. Open connections go on as they were.
     ///
     /// # Errors
-    /// When the port cannot be bound again, or its queue cannot be filled.
+    /// When the port cannot be bound again, or the kernel has no filters for sockets.
     pub async fn set(&self, behaviour: Behaviour) -> io::Result<()> {
         let mut door = self.door.lock().await;
         if let Door::Listening(task) = &mut *door {
@@ -148,10 +146,11 @@ impl Backend {
         *door = Door::Nothing;
         let socket = bind(self.address)?;
         *door = match behaviour {
-            Behaviour::Refuse => Door::Refusing { _kept: socket },
-            Behaviour::Swallow => Door::Swallowing {
-                _kept: Swallow::start(socket).await?,
-            },
+            Behaviour::Refuse => Door::Shut { _kept: socket },
+            Behaviour::Swallow => {
+                swallow(&socket)?;
+                Door::Shut { _kept: socket }
+            }
             _ => self.listening(socket, behaviour)?,
         };
         Ok(())

@@ -1,13 +1,12 @@
-//! Sockets as a test wants them: an address of one's own, a port that is kept while nobody listens, a queue that is full.
+//! Sockets as a test wants them: an address of one's own, a port that is kept while nobody listens, one that answers nothing.
 //! It must not know what is spoken over them.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use tokio::net::TcpListener;
 
 /// A loopback address that no other caller in this process has had: 127.64.0.1 and up, so that each endpoint is a host of
 /// its own. They repeat after four million.
@@ -44,38 +43,12 @@ pub(crate) fn listen(socket: Socket) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// A listener that swallows SYNs: its accept queue is full and nobody empties it, so Linux drops each further SYN
-/// (`tcp_conn_request` looks at `sk_acceptq_is_full` first), whatever `tcp_abort_on_overflow` says of the last ACK.
-pub(crate) struct Swallow {
-    _listener: Socket,
-    _fillers: Vec<TcpStream>,
-}
+/// The filter that lets nothing in: `BPF_RET | BPF_K` of 0 bytes (linux/bpf_common.h).
+const NOTHING: SockFilter = SockFilter::new(0x06, 0, 0, 0);
 
-/// Most connections that may be needed to fill a queue of backlog 0: Linux takes one.
-const FILLERS: usize = 8;
-
-/// A filler that is not connected by then is one whose SYN was dropped. Loopback connects in well under a millisecond.
-const FILLED: Duration = Duration::from_millis(100);
-
-impl Swallow {
-    pub(crate) async fn start(socket: Socket) -> io::Result<Self> {
-        socket.listen(0)?;
-        let address = socket
-            .local_addr()?
-            .as_socket()
-            .ok_or(io::ErrorKind::AddrNotAvailable)?;
-        let mut fillers = Vec::new();
-        while let Ok(filler) = tokio::time::timeout(FILLED, TcpStream::connect(address)).await {
-            fillers.push(filler?);
-            if fillers.len() > FILLERS {
-                return Err(io::Error::other(format!(
-                    "{address} still accepts after {FILLERS} connections: its queue cannot be filled on this kernel"
-                )));
-            }
-        }
-        Ok(Self {
-            _listener: socket,
-            _fillers: fillers,
-        })
-    }
+/// Swallows SYNs, as a host does that is gone: Linux asks a listener's filter before it looks at a packet (`tcp_v4_rcv`). The
+/// filter is there before the listener is, so nobody slips in.
+pub(crate) fn swallow(socket: &Socket) -> io::Result<()> {
+    socket.attach_filter(&[NOTHING])?;
+    socket.listen(0)
 }

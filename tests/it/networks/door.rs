@@ -2,9 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
@@ -35,19 +34,16 @@ pub(super) struct Door {
 /// What stands at the port; the port is kept whatever it is.
 enum Stands {
     Listening(JoinHandle<()>),
-    Refusing {
+    /// Refuses or swallows.
+    Shut {
         _kept: Socket,
-    },
-    Swallowing {
-        _kept: Socket,
-        _fillers: Vec<TcpStream>,
     },
     /// Between two of the others.
     Nothing,
 }
 
-/// Connects that fill an accept queue of length 0: Linux takes one, and drops every SYN after it.
-const FILLERS: usize = 8;
+/// The filter that lets nothing in: `BPF_RET | BPF_K` of 0 bytes (linux/bpf_common.h).
+const NOTHING: SockFilter = SockFilter::new(0x06, 0, 0, 0);
 
 impl Door {
     /// An open one that leads there.
@@ -73,8 +69,13 @@ impl Door {
         self.stands = Stands::Nothing;
         let socket = bind(self.address).expect("bound again");
         self.stands = match weather {
-            Weather::Refuse => Stands::Refusing { _kept: socket },
-            Weather::Swallow => swallow(socket, self.address).await.expect("a full queue"),
+            Weather::Refuse => Stands::Shut { _kept: socket },
+            Weather::Swallow => {
+                // Before it listens, so that nobody slips in.
+                socket.attach_filter(&[NOTHING]).expect("a filter");
+                socket.listen(0).expect("it listens");
+                Stands::Shut { _kept: socket }
+            }
             _ => listen(socket, self.to, weather).expect("it listens"),
         };
     }
@@ -127,21 +128,4 @@ async fn pass(mut client: TcpStream, to: SocketAddr, weather: Weather) -> io::Re
     inside.write_all(&first[..read]).await?;
     copy_bidirectional(&mut client, &mut inside).await?;
     Ok(())
-}
-
-async fn swallow(socket: Socket, address: SocketAddr) -> io::Result<Stands> {
-    socket.listen(0)?;
-    let mut fillers = Vec::new();
-    let limit = Duration::from_millis(100);
-    while let Ok(filler) = tokio::time::timeout(limit, TcpStream::connect(address)).await {
-        fillers.push(filler?);
-        assert!(
-            fillers.len() <= FILLERS,
-            "the queue cannot be filled on this kernel"
-        );
-    }
-    Ok(Stands::Swallowing {
-        _kept: socket,
-        _fillers: fillers,
-    })
 }

@@ -58,8 +58,7 @@ async fn swallows_every_further_syn() {
         let backend = Backend::start(&pki, "us/us-a/one", ip)
             .await
             .expect("bound");
-        backend.set(Behaviour::Swallow).await.expect("queue filled");
-        // All at once, so that none of them finds room that another had left.
+        backend.set(Behaviour::Swallow).await.expect("port kept");
         let mut attempts: JoinSet<_> = (0..20)
             .map(|_| TcpStream::connect(backend.address()))
             .collect();
@@ -72,6 +71,29 @@ async fn swallows_every_further_syn() {
             .await
             .expect("alive again");
     }
+}
+
+/// Also by those who dial all the time: one that slipped in would wait for an answer for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nobody_slips_in_before_it_swallows() {
+    let backend = backend(&Pki::new()).await;
+    backend.set(Behaviour::Refuse).await.expect("port kept");
+    let address = backend.address();
+    let mut dialling = JoinSet::new();
+    for _ in 0..8 {
+        dialling.spawn(async move {
+            let limit = Duration::from_millis(5);
+            while !matches!(
+                tokio::time::timeout(limit, TcpStream::connect(address)).await,
+                Ok(Ok(_))
+            ) {}
+        });
+    }
+    for _ in 0..50 {
+        backend.set(Behaviour::Swallow).await.expect("port kept");
+        backend.set(Behaviour::Refuse).await.expect("port kept");
+    }
+    assert!(dialling.try_join_next().is_none(), "one was connected");
 }
 
 #[tokio::test]
