@@ -1,6 +1,7 @@
 //! How a service's endpoints are chosen and watched: what a DestinationRule or a Service says, in our words.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -60,6 +61,12 @@ pub struct Keepalive {
     pub time: Duration,
     /// Between probes.
     pub interval: Duration,
+}
+
+impl Keepalive {
+    /// What Linux takes for either, in seconds: it counts whole ones, from 1 to `MAX_TCP_KEEPIDLE` and `MAX_TCP_KEEPINTVL`
+    /// (include/net/tcp.h).
+    pub const SECONDS: RangeInclusive<u64> = 1..=32_767;
 }
 
 impl Default for Keepalive {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::{
     Chunked, Destination, Distribute, Endpoint, Failover, Gateway, Health, Hostname, Keepalive,
@@ -14,10 +15,12 @@ use model::{
 use serde_saphyr::{Location, Spanned};
 
 use super::schema::{
-    EndpointFile, HealthFile, LoadBalancerFile, MeshFile, NetworkFile, PassthroughFile, PolicyFile,
-    PortFile, ProtocolFile, ServiceFile, TlsFile, TrafficDistributionFile,
+    EndpointFile, HealthFile, KeepaliveFile, LoadBalancerFile, MeshFile, NetworkFile, OutlierFile,
+    PassthroughFile, PolicyFile, PortFile, ProtocolFile, ServiceFile, TlsFile,
+    TrafficDistributionFile,
 };
 use super::{FileError, Loaded};
+use crate::Span;
 use crate::resolve::GatewayName;
 
 /// What is wrong with a gateway that is given again.
@@ -151,7 +154,7 @@ impl Converter<'_> {
         }
         Ok(Service {
             subsets: subsets.collect(),
-            policy: Self::policy(service.policy).shared(),
+            policy: self.policy(service.policy)?.shared(),
             endpoints: Chunked::from_items(endpoints),
             ports,
             host,
@@ -262,19 +265,15 @@ impl Converter<'_> {
         })
     }
 
-    fn policy(policy: PolicyFile) -> Policy {
-        let usual = OutlierDetection::default();
-        let outlier_detection = policy.outlier_detection.map(|given| OutlierDetection {
-            consecutive_failures: given.consecutive_failures,
-            base_ejection: given
-                .base_ejection
-                .map_or(usual.base_ejection, |span| span.0),
-            max_ejection: given.max_ejection.map_or(usual.max_ejection, |span| span.0),
-            min_health_percent: given.min_health_percent.min(100),
-        });
+    fn policy(&self, policy: PolicyFile) -> Result<Policy, FileError> {
+        let outlier_detection = policy.outlier_detection.map(|given| self.outlier(given));
+        let keepalive = policy.keepalive.map(|given| self.keepalive(given));
         let failover = policy.failover.into_iter();
         let distribute = policy.distribute.into_iter();
-        Policy {
+        // 0 is none, as in a DestinationRule.
+        let some_time =
+            |given: Option<Span>| given.map(|span| span.0).filter(|span| !span.is_zero());
+        Ok(Policy {
             load_balancer: match policy.load_balancer {
                 LoadBalancerFile::LeastRequest => LoadBalancer::LeastRequest,
                 LoadBalancerFile::Random => LoadBalancer::Random,
@@ -308,20 +307,54 @@ impl Converter<'_> {
                     TrafficDistributionFile::PreferSameNode => TrafficDistribution::PreferSameNode,
                 },
             },
-            outlier_detection,
+            outlier_detection: outlier_detection.transpose()?,
             warmup: policy.warmup.map(|span| span.0),
-            connect_timeout: policy.connect_timeout.map(|span| span.0),
-            max_connections: policy.max_connections,
-            idle_timeout: policy.idle_timeout.map(|span| span.0),
-            max_duration: policy.max_duration.map(|span| span.0),
-            keepalive: policy.keepalive.map(|given| {
-                let usual = Keepalive::default();
-                Keepalive {
-                    time: given.time.map_or(usual.time, |span| span.0),
-                    interval: given.interval.map_or(usual.interval, |span| span.0),
-                }
-            }),
+            connect_timeout: self.time(policy.connect_timeout)?,
+            max_connections: policy.max_connections.filter(|most| *most > 0),
+            idle_timeout: some_time(policy.idle_timeout),
+            max_duration: some_time(policy.max_duration),
+            keepalive: keepalive.transpose()?,
             ports: BTreeMap::new(),
+        })
+    }
+
+    fn outlier(&self, given: OutlierFile) -> Result<OutlierDetection, FileError> {
+        let usual = OutlierDetection::default();
+        let base = self.time(given.base_ejection)?;
+        let base_ejection = base.unwrap_or(usual.base_ejection);
+        let max_ejection = self.time(given.max_ejection)?;
+        Ok(OutlierDetection {
+            consecutive_failures: given.consecutive_failures,
+            base_ejection,
+            max_ejection: max_ejection.unwrap_or_else(|| usual.max_ejection.max(base_ejection)),
+            min_health_percent: given.min_health_percent.min(100),
+        })
+    }
+
+    fn keepalive(&self, given: KeepaliveFile) -> Result<Keepalive, FileError> {
+        let usual = Keepalive::default();
+        let time = |given: Option<Spanned<Span>>, usual| match given {
+            None => Ok(usual),
+            Some(span) if Keepalive::SECONDS.contains(&span.value.0.as_secs()) => Ok(span.value.0),
+            Some(span) => self.fail(
+                span.referenced,
+                "it must be between 1s and 32767s (9h): the kernel takes nothing else",
+            ),
+        };
+        Ok(Keepalive {
+            time: time(given.time, usual.time)?,
+            interval: time(given.interval, usual.interval)?,
+        })
+    }
+
+    /// A time of which nothing would be nonsense: every attempt would be over, every ejection, before it began.
+    fn time(&self, given: Option<Spanned<Span>>) -> Result<Option<Duration>, FileError> {
+        match given {
+            Some(span) if span.value.0.is_zero() => self.fail(
+                span.referenced,
+                "it must be longer than nothing; without it, the usual one holds",
+            ),
+            given => Ok(given.map(|span| span.value.0)),
         }
     }
 

@@ -190,12 +190,14 @@ pub struct PolicyFile {
     /// Ramp for new endpoints, like `30s`; none by default.
     pub warmup: Option<Span>,
     /// Limit of one connection attempt, like `3s`; the gateway's own by default.
-    pub connect_timeout: Option<Span>,
-    /// Most open connections to the service through this gateway; no limit by default.
+    #[schemars(with = "Option<Span>")]
+    pub connect_timeout: Option<Spanned<Span>>,
+    /// Most open connections to the service through this gateway; no limit by default, or where it is 0.
     pub max_connections: Option<u32>,
-    /// A connection on which no byte has moved for so long is closed, within five seconds; never by default.
+    /// A connection on which no byte has moved for so long is closed, within five seconds; never by default, or where it is
+    /// `0s`.
     pub idle_timeout: Option<Span>,
-    /// A connection that is so old is closed, within five seconds; never by default.
+    /// A connection that is so old is closed, within five seconds; never by default, or where it is `0s`.
     pub max_duration: Option<Span>,
     /// Keepalive towards endpoints; the gateway's own by default.
     pub keepalive: Option<KeepaliveFile>,
@@ -205,10 +207,12 @@ pub struct PolicyFile {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KeepaliveFile {
-    /// Silence before the first probe, `60s` by default.
-    pub time: Option<Span>,
-    /// Between probes, `10s` by default.
-    pub interval: Option<Span>,
+    /// Silence before the first probe, in whole seconds; `60s` by default.
+    #[schemars(with = "Option<Span>")]
+    pub time: Option<Spanned<Span>>,
+    /// Between probes, in whole seconds; `10s` by default.
+    #[schemars(with = "Option<Span>")]
+    pub interval: Option<Spanned<Span>>,
 }
 
 /// How an endpoint is chosen within a tier.
@@ -250,9 +254,11 @@ pub struct OutlierFile {
     #[serde(default = "three")]
     pub consecutive_failures: u32,
     /// Length of the first ejection, `10s` by default; each further one is twice as long.
-    pub base_ejection: Option<Span>,
-    /// Length of the longest ejection, `300s` by default.
-    pub max_ejection: Option<Span>,
+    #[schemars(with = "Option<Span>")]
+    pub base_ejection: Option<Spanned<Span>>,
+    /// Length of the longest ejection; by default `300s`, or the first one's where that is longer.
+    #[schemars(with = "Option<Span>")]
+    pub max_ejection: Option<Spanned<Span>>,
     /// Fewer usable endpoints in a tier than this, percent, and nowhere else to go: all of them are tried, ready or not.
     /// 0: never.
     #[serde(default)]

@@ -94,6 +94,41 @@ fn a_wrong_file_says_where() {
             "no duration",
         ),
         (
+            "    endpoints:",
+            "    policy: {connectTimeout: 0s}\n    endpoints:",
+            12,
+            "connectTimeout",
+            "longer than nothing",
+        ),
+        (
+            "    endpoints:",
+            "    policy:\n      outlierDetection:\n        baseEjection: 0s\n    endpoints:",
+            14,
+            "baseEjection",
+            "longer than nothing",
+        ),
+        (
+            "    endpoints:",
+            "    policy: {outlierDetection: {maxEjection: 0ms}}\n    endpoints:",
+            12,
+            "maxEjection",
+            "longer than nothing",
+        ),
+        (
+            "    endpoints:",
+            "    policy: {keepalive: {time: 500ms}}\n    endpoints:",
+            12,
+            "time",
+            "between 1s and 32767s",
+        ),
+        (
+            "    endpoints:",
+            "    policy: {keepalive: {time: 1s, interval: 12h}}\n    endpoints:",
+            12,
+            "interval",
+            "between 1s and 32767s",
+        ),
+        (
             "networks:",
             "passthrough: [{hosts: [a.b], to: [{host: x, port: 1}]}]\nnetworks:",
             2,
@@ -149,6 +184,41 @@ fn a_wrong_file_says_where() {
         );
         assert!(fault.to_string().starts_with("mesh.yaml:"), "{fault}");
         assert!(fault.problem.contains(said), "{new}: {fault}");
+    }
+}
+
+/// What the policy of the usual file's service becomes.
+fn policy(given: &str) -> Arc<model::Policy> {
+    let policy = format!("    policy: {given}\n    endpoints:");
+    let loaded = parse("mesh.yaml", &ISSUE.replacen("    endpoints:", &policy, 1)).expect(given);
+    let service = loaded.part.services.iter().next().expect("a service");
+    service.policy.clone()
+}
+
+/// As in a DestinationRule and in Envoy.
+#[test]
+fn a_limit_of_nothing_is_none() {
+    let off = policy("{idleTimeout: 0s, maxDuration: 0s, maxConnections: 0}");
+    assert_eq!(off.idle_timeout, None);
+    assert_eq!(off.max_duration, None);
+    assert_eq!(off.max_connections, None);
+    let on = policy("{idleTimeout: 1ms, maxDuration: 1s, maxConnections: 1}");
+    let second = Duration::from_secs(1);
+    assert_eq!(on.idle_timeout, Some(second / 1_000));
+    assert_eq!(on.max_duration, Some(second));
+    assert_eq!(on.max_connections, Some(1));
+}
+
+#[test]
+fn a_long_first_ejection_is_not_cut_by_the_usual_longest() {
+    let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+    for (given, longest) in [
+        ("{outlierDetection: {baseEjection: 10m}}", minutes(10)),
+        ("{outlierDetection: {baseEjection: 1m}}", minutes(5)),
+        ("{outlierDetection: {maxEjection: 20m}}", minutes(20)),
+    ] {
+        let outlier = policy(given).outlier_detection.expect("it is given");
+        assert_eq!(outlier.max_ejection, longest, "{given}");
     }
 }
 
@@ -387,12 +457,7 @@ fn a_service_can_say_how_its_traffic_is_distributed() {
         ("PreferSameZone", PreferClose),
         ("PreferSameNode", PreferSameNode),
     ] {
-        let policy = format!("    policy: {{trafficDistribution: {word}}}\n    endpoints:");
-        let loaded = parse("mesh.yaml", &ISSUE.replacen("    endpoints:", &policy, 1)).expect(word);
-        let service = loaded.part.services.iter().next().expect("a service");
-        assert_eq!(
-            service.policy.locality.traffic_distribution, meant,
-            "{word}"
-        );
+        let policy = policy(&format!("{{trafficDistribution: {word}}}"));
+        assert_eq!(policy.locality.traffic_distribution, meant, "{word}");
     }
 }

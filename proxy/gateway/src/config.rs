@@ -106,9 +106,9 @@ pub struct Timeouts {
     pub dial: Span,
     /// The least time an attempt has before the next one starts beside it; `250ms` by default.
     pub stagger: Span,
-    /// Quiet time before TCP asks whether the peer is still there; `60s` by default.
+    /// Quiet time before TCP asks whether the peer is still there, in whole seconds; `60s` by default.
     pub keepalive: Span,
-    /// Time between two such questions; `10s` by default.
+    /// Time between two such questions, in whole seconds; `10s` by default.
     pub keepalive_interval: Span,
     /// How long a peer may leave our bytes unacknowledged, or those questions unanswered; `5m` by default.
     pub user: Span,

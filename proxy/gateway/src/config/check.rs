@@ -1,6 +1,13 @@
 //! The rules of a configuration that its form cannot say. It must not change anything.
 
+use std::time::Duration;
+
+use model::Keepalive;
+
 use super::{Gateway, Role};
+
+/// The longest TCP_USER_TIMEOUT: the kernel takes milliseconds as a signed number of 32 bits (net/ipv4/tcp.c).
+const USER_TIMEOUT: Duration = Duration::from_millis(i32::MAX as u64);
 
 /// What is wrong with the configuration as a whole: the key, and why.
 pub(super) fn check(gateway: &Gateway) -> Result<(), (String, String)> {
@@ -117,6 +124,26 @@ pub(super) fn check(gateway: &Gateway) -> Result<(), (String, String)> {
         .find(|(_, time)| time.is_zero())
     {
         return wrong(&format!("timeouts.{key}"), "it must be longer than nothing");
+    }
+    for (key, time) in [
+        ("timeouts.keepalive", gateway.timeouts.keepalive),
+        (
+            "timeouts.keepaliveInterval",
+            gateway.timeouts.keepalive_interval,
+        ),
+    ] {
+        if !Keepalive::SECONDS.contains(&time.0.as_secs()) {
+            return wrong(
+                key,
+                "it must be between 1s and 32767s (9h): the kernel takes nothing else",
+            );
+        }
+    }
+    if gateway.timeouts.user.0 > USER_TIMEOUT {
+        return wrong(
+            "timeouts.user",
+            "it must be 596h at most: the kernel takes no more",
+        );
     }
     if let Some((key, why)) = gateway.probes.fault() {
         return wrong(&format!("probes.{key}"), why);

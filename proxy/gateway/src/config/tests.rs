@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use rustix::net::sockopt;
 use serde_json::Value;
 
 use super::*;
@@ -121,6 +122,24 @@ fn a_wrong_file_says_where() {
         ),
         (
             "cluster: us",
+            "timeouts: {keepalive: 500ms}",
+            "gateway.yaml:1:",
+            "timeouts.keepalive:",
+        ),
+        (
+            "cluster: us",
+            "timeouts:\n  keepaliveInterval: 32768s",
+            "gateway.yaml:2:",
+            "timeouts.keepaliveInterval:",
+        ),
+        (
+            "cluster: us",
+            "timeouts: {user: 597h}",
+            "gateway.yaml:1:",
+            "timeouts.user:",
+        ),
+        (
+            "cluster: us",
             "limits: {helloBytes: 5}",
             "gateway.yaml:1:",
             "helloBytes",
@@ -209,6 +228,22 @@ fn arguments_beat_variables_beat_the_file() {
         Some("other.yaml".into()),
         "relative to the working folder"
     );
+}
+
+/// The longest and the shortest times of sockets that pass are those that the kernel takes.
+#[test]
+fn the_kernel_takes_the_times_that_pass() {
+    for (keepalive, user) in [("1s", "1ms"), ("32767s", "596h")] {
+        let timeouts =
+            format!("{{keepalive: {keepalive}, keepaliveInterval: {keepalive}, user: {user}}}");
+        let text = format!("{ISSUE}timeouts: {timeouts}\n");
+        let times = parse("gateway.yaml", &text).expect("a good file").timeouts;
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket");
+        sockopt::set_tcp_keepidle(&socket, times.keepalive.0).expect("it takes it");
+        sockopt::set_tcp_keepintvl(&socket, times.keepalive_interval.0).expect("it takes it");
+        let user = u32::try_from(times.user.0.as_millis()).expect("32 bits");
+        sockopt::set_tcp_user_timeout(&socket, user).expect("it takes it");
+    }
 }
 
 #[test]
