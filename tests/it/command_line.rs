@@ -92,6 +92,41 @@ fn files_are_checked_without_starting_anything() {
     assert!(told.contains("nowhere.yaml cannot be read: "), "{told}");
 }
 
+/// However a file is written, it is known by what stands at its top.
+#[test]
+fn a_mesh_file_is_known_in_any_style() {
+    let folder = folder();
+    let service = r#"{"host": "a.example", "ports": [{"number": 80}]}"#;
+    for (text, expected) in [
+        (format!("{{services: [{service}]}}\n"), "a good mesh file"),
+        (
+            format!("{{\n  \"services\":\n    [{service}]\n}}\n"),
+            "a good mesh file",
+        ),
+        (
+            "\"networks\": {n: {gateways: []}}\n".to_owned(),
+            "a good mesh file",
+        ),
+        ("services : []\n".to_owned(), "a good mesh file"),
+        (
+            format!("{{services: [{service}], networsk: {{}}}}\n"),
+            "unknown field `networsk`",
+        ),
+        // What stands further down tells nothing.
+        (
+            "{labels: {services: a}, source: {file: mesh.yaml}}\n".to_owned(),
+            "a good gateway file",
+        ),
+        ("labels: |-\nservices:\n  - host: [".to_owned(), "any.yaml:"),
+    ] {
+        fs::write(folder.path().join("any.yaml"), &text).expect("written");
+        let mut checking = causeway(&folder);
+        let output = checking.args(["config", "check", "any.yaml"]).output();
+        let told = said(&output.expect("it runs"));
+        assert!(told.contains(expected), "{text}{told}");
+    }
+}
+
 #[test]
 fn the_schema_is_of_both_files() {
     let output = causeway(&folder()).args(["config", "schema"]).output();

@@ -1,12 +1,13 @@
 //! Whoever reads what the gateway writes has stopped reading: lines are lost, and nothing else.
 
-use std::io::{BufRead, BufReader};
+use std::cell::RefCell;
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use sidecar::{Backend, Client, Pki, RawClient};
-use tests::{get, metric, until_async};
+use tests::{get, metric, until, until_async};
 
 const CAUSEWAY: &str = env!("CARGO_BIN_EXE_causeway-under-test");
 
@@ -114,4 +115,30 @@ async fn nobody_reads_what_is_written_and_all_is_served() {
     let waiting = tokio::task::spawn_blocking(move || gateway.0.wait());
     let ended = waiting.await.expect("waited").expect("it ends");
     assert!(ended.success(), "{ended}");
+}
+
+/// The message would fill the pipe, if that was not full: a supervisor that has stopped reading must see the end at least.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_fails_ends_although_nobody_reads_why() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("gateway.yaml");
+    for text in ["cluster: [", &GATEWAY.replace("mesh.yaml", "nowhere.yaml")] {
+        std::fs::write(&config, text).expect("written");
+        let (reader, mut writer) = std::io::pipe().expect("a pipe");
+        rustix::io::ioctl_fionbio(&writer, true).expect("it is ours");
+        while writer.write(b"x").is_ok() {}
+        rustix::io::ioctl_fionbio(&writer, false).expect("it is ours");
+        let process = Command::new(CAUSEWAY)
+            .args(["run", "--config"])
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stderr(writer)
+            .spawn()
+            .expect("it starts");
+        let gateway = RefCell::new(Gateway(process));
+        let ended = || gateway.borrow_mut().0.try_wait().expect("its state");
+        until(&format!("it ends: {text}"), || ended().is_some()).await;
+        assert!(!ended().is_some_and(|status| status.success()));
+        drop(reader);
+    }
 }

@@ -8,14 +8,17 @@ mod explain;
 mod remote_secret;
 mod status;
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use serde::de::IgnoredAny;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
@@ -31,7 +34,7 @@ pub const COMMIT: &str = match option_env!("CAUSEWAY_COMMIT") {
     None => "unknown",
 };
 
-/// How long a stop may take that must not wait for anybody: a slow disk, say.
+/// How long a stop may take that must not wait for anybody: a slow disk, or who does not read what is written.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// A cross-cluster gateway for meshes: mutual TLS in, routed by server name to the closest healthy endpoint, never decrypted.
@@ -109,9 +112,22 @@ pub fn main() -> ExitCode {
         } => check(&file),
     };
     done.unwrap_or_else(|fault| {
-        eprintln!("causeway: {fault:#}");
+        say_last(format!("causeway: {fault:#}\n"));
         ExitCode::FAILURE
     })
+}
+
+/// Writes to standard error, but not for long: where nobody reads it, the process has to end all the same, so that it can be
+/// started again.
+fn say_last(text: String) {
+    let (done, written) = sync_channel(1);
+    let writing = std::thread::Builder::new().spawn(move || {
+        let _ = io::stderr().write_all(text.as_bytes());
+        let _ = done.send(());
+    });
+    if writing.is_ok() {
+        let _ = written.recv_timeout(AT_ONCE);
+    }
 }
 
 fn run(file: Option<PathBuf>, set: &[String]) -> anyhow::Result<ExitCode> {
@@ -219,15 +235,10 @@ fn schema() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A file with services or networks at its top is a mesh.yaml.
 fn check(file: &PathBuf) -> anyhow::Result<ExitCode> {
     let text = std::fs::read_to_string(file)
         .with_context(|| format!("{} cannot be read", file.display()))?;
-    let mesh_keys = ["services:", "networks:", "passthrough:"];
-    if text
-        .lines()
-        .any(|line| mesh_keys.iter().any(|key| line.starts_with(key)))
-    {
+    if is_mesh(&text) {
         discovery::file::load(file)?;
         println!("{}: a good mesh file", file.display());
         return Ok(ExitCode::SUCCESS);
@@ -239,4 +250,20 @@ fn check(file: &PathBuf) -> anyhow::Result<ExitCode> {
         println!("{}: a good mesh file", mesh.display());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A file with services or networks at its top is a mesh.yaml. Where it cannot be read as YAML, lines have to tell.
+fn is_mesh(text: &str) -> bool {
+    let mesh_keys = ["services", "networks", "passthrough"];
+    match discovery::yaml::read::<BTreeMap<String, IgnoredAny>>("", text) {
+        Ok(top) => mesh_keys.iter().any(|key| top.contains_key(*key)),
+        Err(_) => {
+            let starts = |line: &str, key: &str| {
+                let rest = line.strip_prefix(key);
+                rest.is_some_and(|rest| rest.starts_with(':'))
+            };
+            let mut lines = text.lines();
+            lines.any(|line| mesh_keys.iter().any(|key| starts(line, key)))
+        }
+    }
 }
