@@ -97,6 +97,13 @@ impl Parser {
         }))
     }
 
+    /// What is wrong with `raw`, of which [`Self::advance`] wanted more, if no more comes: text is no beginning of a hello, and
+    /// was only waited for to see whose it is. `None`: a hello, cut short.
+    #[must_use]
+    pub fn at_end(raw: &[u8]) -> Option<Reject> {
+        (!raw.is_empty() && !record::begins_handshake(raw)).then_some(Reject::Text)
+    }
+
     /// With the message's length known: whether its end is the end of a record, and within the ceiling.
     fn check_message(&self, record: &Record) -> Result<(), Reject> {
         let Some(missing) = (self.message - self.collected).checked_sub(record.len()) else {

@@ -8,7 +8,7 @@ use std::task::Poll;
 
 use super::{Client, Conn, proxy_header};
 use crate::close::{Blame, Close, Reason, Stage};
-use crate::hello::{Hello, Parser};
+use crate::hello::{Hello, Parser, Reject};
 use crate::worker::Worker;
 
 /// Most that one read takes: a whole hello of the default ceiling.
@@ -29,7 +29,7 @@ pub(super) async fn read_hello(
             Ok(0) if conn.held.borrow().is_empty() => {
                 return Err(conn.close(Reason::Probe, Blame::Downstream));
             }
-            Ok(0) => return Err(conn.close(Reason::HelloCut, Blame::Downstream)),
+            Ok(0) => return Err(cut(worker, conn, wants_header, Reason::HelloCut)),
             Ok(_) => {
                 wants_header = wants_header && !proxy_header::take(worker, conn)?;
                 if !wants_header {
@@ -37,11 +37,7 @@ pub(super) async fn read_hello(
                         Ok(Some(hello)) if worker.keep_whole(conn) => return Ok(hello),
                         Ok(Some(_)) => return Err(conn.close(Reason::Overloaded, Blame::Gateway)),
                         Ok(None) => {}
-                        Err(reject) => {
-                            worker.stats().refused(reject);
-                            conn.set_reject(reject);
-                            return Err(conn.close(reject.reason(), Blame::Downstream));
-                        }
+                        Err(reject) => return Err(refuse(worker, conn, reject)),
                     }
                 }
             }
@@ -49,7 +45,7 @@ pub(super) async fn read_hello(
             Err(_) if conn.held.borrow().is_empty() => {
                 return Err(conn.close(Reason::Probe, Blame::Downstream));
             }
-            Err(_) => return Err(conn.close(Reason::HelloCut, Blame::Downstream)),
+            Err(_) => return Err(cut(worker, conn, wants_header, Reason::HelloCut)),
         }
         if !waits {
             waits = true;
@@ -60,8 +56,27 @@ pub(super) async fn read_hello(
             worker.queue(conn);
         }
         worker.enforce_ceiling();
-        wait(worker, conn, client).await?;
+        if let Err(close) = wait(worker, conn, client).await {
+            return Err(match close.reason {
+                Reason::HelloTimeout => cut(worker, conn, wants_header, close.reason),
+                _ => close,
+            });
+        }
     }
+}
+
+/// The end of a client of whose hello no more comes: for this reason, unless what did come is none.
+fn cut(worker: &Worker, conn: &Conn, wants_header: bool, reason: Reason) -> Close {
+    if !wants_header && let Some(reject) = Parser::at_end(&conn.held.borrow()) {
+        return refuse(worker, conn, reject);
+    }
+    conn.close(reason, Blame::Downstream)
+}
+
+fn refuse(worker: &Worker, conn: &Conn, reject: Reject) -> Close {
+    worker.stats().refused(reject);
+    conn.set_reject(reject);
+    conn.close(reject.reason(), Blame::Downstream)
 }
 
 fn take_what_is_there(worker: &Worker, conn: &Conn, client: &Client) -> io::Result<usize> {

@@ -50,6 +50,11 @@ impl Record {
     }
 }
 
+/// Whether the first byte is that of a handshake record.
+pub(super) fn begins_handshake(raw: &[u8]) -> bool {
+    raw.first() == Some(&HANDSHAKE)
+}
+
 /// The payloads, as far as they are there, of the records that begin before `end`; the headers have been checked before.
 pub(super) fn payloads(raw: &[u8], end: usize) -> impl Iterator<Item = &[u8]> {
     let mut at = 0;

@@ -4,7 +4,7 @@
 use super::builder::{
     Builder, alpn, in_records, message, record, server_name, server_names, vec16,
 };
-use super::{Hello, Reject, parse, parse_bytewise, parse_cut};
+use super::{Hello, Parser, Reject, parse, parse_bytewise, parse_cut};
 use crate::close::Reason;
 
 /// Each hello here names `a.test` and is taken; what stands behind it is not part of it.
@@ -539,4 +539,21 @@ fn find(haystack: &[u8], needle: &[u8]) -> usize {
     windows
         .position(|window| window == needle)
         .expect("it is there")
+}
+
+/// What is only waited for to see whose it is, is named when no more comes; a hello that is cut short is not.
+#[test]
+fn text_that_ends_is_no_hello_cut_short() {
+    let hello = Builder::new().whole();
+    for (raw, reject) in [
+        (&b"\r\n"[..], Some(Reject::Text)),
+        (b"PROX", Some(Reject::Text)),
+        (b"GE", Some(Reject::Text)),
+        (&hello[..1], None),
+        (&hello[..hello.len() - 1], None),
+        (b"", None),
+    ] {
+        assert_eq!(parse(raw), Ok(None), "{raw:?}");
+        assert_eq!(Parser::at_end(raw), reject, "{raw:?}");
+    }
 }
