@@ -18,6 +18,8 @@ pub(super) struct Book {
     pub(super) unversioned: bool,
     stream: BTreeMap<Kind, Watch>,
     nonce: u64,
+    /// So many refusals are passed over: the same is sent again, as go-control-plane does in state of the world.
+    pub(super) stubborn: usize,
     /// What the client complained of, by kind.
     pub(super) nacks: Vec<(Kind, String)>,
     /// The first request of each kind on the latest stream.
@@ -174,6 +176,7 @@ impl Book {
 
     fn sotw(&mut self, request: DiscoveryRequest) -> Option<Response> {
         let kind = Kind::of(&request.type_url).expect("a kind");
+        let is_nack = request.error_detail.is_some();
         self.note(kind, request.error_detail.map(|status| status.message));
         let first = !self.stream.contains_key(&kind);
         let watch = self.stream.entry(kind).or_default();
@@ -188,7 +191,9 @@ impl Book {
             .sent
             .retain(|name, _| wildcard || names.contains(name));
         watch.names = names;
-        if first || grown {
+        let again = is_nack && self.stubborn > 0;
+        self.stubborn -= usize::from(again);
+        if first || grown || again {
             return self.state(kind, true);
         }
         None

@@ -1,6 +1,7 @@
 //! The task that follows a server: opens streams, hands over what comes, publishes what follows. It decides nothing about
 //! resources.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,14 +11,19 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::backoff::Backoff;
+use super::facts::Kind;
 use super::link::{Fault, Link, Server};
 use super::node::Node;
-use super::session::{Mode, Request, Session};
+use super::session::{Mode, Received, Request, Response, Session};
 use super::status::{State, Status};
 use super::world::Ceilings;
 
 /// How long a server has for what it owes (Envoy's `initial_fetch_timeout`).
 const OWED: Duration = Duration::from_secs(15);
+
+/// A server that looks at no refusal sends the same version again at once (go-control-plane in state of the world); that is
+/// answered no sooner than this.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Refused resources of one response that are logged.
 const LOGGED: usize = 20;
@@ -73,6 +79,8 @@ struct Follower {
     owed: Option<Instant>,
     /// All has come once.
     is_whole: bool,
+    /// The version of each kind of which something was refused last.
+    refused: BTreeMap<Kind, String>,
 }
 
 impl Follower {
@@ -97,6 +105,7 @@ impl Follower {
             backoff: Backoff::default(),
             owed: None,
             is_whole: false,
+            refused: BTreeMap::new(),
         }
     }
 
@@ -131,13 +140,17 @@ impl Follower {
         let mode = self.session.mode();
         let mut first = self.session.open();
         self.introduce(&mut first);
-        let mut link = Link::open(
+        let link = Link::open(
             &self.settings.server,
             mode,
             first,
             self.settings.ceilings.response,
         )
         .await?;
+        self.converse(link).await
+    }
+
+    async fn converse(&mut self, mut link: Link) -> Result<(), Fault> {
         self.report.send_modify(|status| {
             status.state = State::Following;
             status.streams += 1;
@@ -146,24 +159,57 @@ impl Follower {
         loop {
             let owed = self.owed;
             tokio::select! {
-                response = link.next() => {
-                    let received = self.session.receive(response?);
-                    let sent = link.send(received.requests);
-                    for refusal in received.refused.iter().take(LOGGED) {
-                        tracing::warn!(server = self.settings.server.address, resource = refusal.name, why = refusal.why, of = received.refused.len(), "a resource is refused");
-                    }
-                    self.backoff.reset();
-                    self.owe();
-                    let refused = !received.refused.is_empty();
-                    self.tell(|status| status.heard(received.kind, refused));
-                    sent?;
-                }
+                response = link.next() => self.hear(&link, response?).await?,
                 () = sleep_until(owed.unwrap_or_else(Instant::now)), if owed.is_some() => {
                     self.give_up();
                 }
                 () = self.publish.closed() => return Ok(()),
             }
         }
+    }
+
+    /// Takes a response over, answers it, and publishes what follows.
+    async fn hear(&mut self, link: &Link, response: Response) -> Result<(), Fault> {
+        let version = response.version().to_owned();
+        let mut received = self.session.receive(response);
+        let is_again = self.is_again(&received, version);
+        let mut sent = Ok(());
+        if !is_again {
+            sent = link.send(std::mem::take(&mut received.requests));
+            for refusal in received.refused.iter().take(LOGGED) {
+                tracing::warn!(
+                    server = self.settings.server.address,
+                    resource = refusal.name,
+                    why = refusal.why,
+                    of = received.refused.len(),
+                    "a resource is refused"
+                );
+            }
+        }
+        self.backoff.reset();
+        self.owe();
+        let refused = !received.refused.is_empty();
+        self.tell(|status| status.heard(received.kind, refused));
+        if is_again {
+            sleep(AGAIN).await;
+            sent = link.send(received.requests);
+        }
+        sent
+    }
+
+    /// Whether a response of which something is refused has the version of the one before of its kind, of which something was
+    /// refused, too.
+    fn is_again(&mut self, received: &Received, version: String) -> bool {
+        let Some(kind) = received.kind else {
+            return false;
+        };
+        if received.refused.is_empty() {
+            self.refused.remove(&kind);
+            return false;
+        }
+        let is_known = !version.is_empty() && self.refused.get(&kind) == Some(&version);
+        self.refused.insert(kind, version);
+        is_known
     }
 
     /// The first request of a stream says who we are; later ones need not.

@@ -63,6 +63,17 @@ pub enum Response {
     Sotw(DiscoveryResponse),
 }
 
+impl Response {
+    /// The version of what it says, of the whole kind.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        match self {
+            Self::Delta(response) => &response.system_version_info,
+            Self::Sotw(response) => &response.version_info,
+        }
+    }
+}
+
 /// What followed from a response.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Received {

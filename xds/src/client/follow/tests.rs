@@ -303,6 +303,26 @@ async fn a_server_may_take_its_time_before_its_first_word() {
     }
 }
 
+/// The answer to a refusal would be the same response, and so on as fast as both can.
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_and_comes_again_is_not_answered_at_once() {
+    let rig = Rig::start(Mode::Sotw).await;
+    rig.book().stubborn = 100;
+    let mut odd = cluster(A);
+    odd.lb_policy = 99;
+    rig.put(Kind::Clusters, A, Some(pack(&odd)));
+    let mut follower = Follower::new(rig.settings(Mode::Sotw), None);
+    let (channel, first) = (rig.channel().await, follower.session.open());
+    let began = Link::begin(channel, MetadataMap::new(), Mode::Sotw, first, 64 << 10).await;
+    let _snapshots = follower.publish.subscribe();
+    let talk = follower.converse(began.expect("a stream"));
+    let outcome = tokio::time::timeout(AGAIN * 10, talk).await;
+    assert!(outcome.is_err(), "the stream goes on");
+    let nacks = rig.book().nacks.len();
+    assert!((9..=11).contains(&nacks), "{nacks} in ten seconds");
+    assert_eq!(follower.report.borrow().refused.len(), 1);
+}
+
 #[tokio::test]
 async fn both_sides_prove_who_they_are_and_files_are_read_for_every_stream() {
     let folder = tempfile::tempdir().expect("a folder");
