@@ -22,6 +22,7 @@ mod limits;
 mod listener;
 mod open;
 pub mod outlier;
+mod own;
 pub mod probe;
 pub mod proxy_protocol;
 pub mod relay;

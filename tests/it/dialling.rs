@@ -12,7 +12,7 @@ use proxy::close::Reason;
 use sidecar::{
     Backend, Behaviour, HELLO_NAME, RawBackend, RawClient, SIDECAR_ALPN, client_hello_bytes,
 };
-use tests::{Hello, Mesh, Place, endpoint, hello_service, until, until_async};
+use tests::{Hello, Mesh, Place, endpoint, hello_service, in_namespace, until, until_async};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const HERE: Place = Place {
@@ -278,4 +278,30 @@ async fn an_ejected_endpoint_comes_back_by_our_own_connect() {
         answer.expect("an answer").who == "one"
     })
     .await;
+}
+
+/// A gateway that listens on all addresses is reached at each of its machine's, so an endpoint at one of them and our own port
+/// would be a loop: each hello would come in again until there are no connections left.
+#[tokio::test(flavor = "multi_thread")]
+async fn our_own_listener_is_not_dialled_whichever_address_it_is_given_by() {
+    if !in_namespace("dialling::our_own_listener_is_not_dialled_whichever_address_it_is_given_by") {
+        return;
+    }
+    let mesh = Mesh::start(V4, |config| {
+        config.limits.connections = Some(20);
+        config.listeners[0]
+            .address
+            .set_ip(Ipv4Addr::UNSPECIFIED.into());
+    })
+    .await;
+    let port = mesh.address(Role::Inbound).port();
+    let ourselves = endpoint((Ipv4Addr::new(10, 1, 2, 3), port).into(), HERE);
+    mesh.publish(vec![hello_service(vec![ourselves])], &[])
+        .await;
+    let mut client = raw(&mesh).await;
+    let hello = Hello::new(&[HELLO_NAME], SIDECAR_ALPN).bytes();
+    client.send(&hello).await.expect("sent");
+    assert_eq!(client.drain().await.0, [0x15, 3, 3, 0, 2, 2, 80]);
+    until("it is over", || mesh.count(Reason::NoEndpoint) == 1).await;
+    assert_eq!(mesh.proxy().dials(), 0);
 }

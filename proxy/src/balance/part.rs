@@ -14,6 +14,7 @@ use super::{Class, Part, Unused};
 use crate::clock::Millis;
 use crate::config::Role;
 use crate::host::{Host, Hosts};
+use crate::own::Own;
 
 /// Which endpoints a route takes.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,7 +46,7 @@ pub(crate) struct Compiler<'a> {
     pub(crate) viewpoint: &'a Viewpoint,
     pub(crate) hosts: &'a mut Hosts,
     /// Our own listeners: dialling them would be a loop.
-    pub(crate) own: &'a [SocketAddr],
+    pub(crate) own: &'a Own,
     pub(crate) allow_loopback: bool,
     /// Ejected hosts count as what their API server says.
     pub(crate) ignore_ejections: bool,
@@ -140,15 +141,8 @@ impl Compiler<'_> {
 }
 
 /// Whether an address is never dialled (design section 5): those that nobody dials, and our own listeners.
-pub(crate) fn is_forbidden(address: SocketAddr, own: &[SocketAddr], allow_loopback: bool) -> bool {
-    let ip = address.ip().to_canonical();
-    // A listener on all addresses is reached by any loopback address at its port; other addresses of this machine are given to
-    // the control task as listeners of their own.
-    let is_own = |listener: &SocketAddr| {
-        listener.port() == address.port()
-            && (listener.ip() == ip || (listener.ip().is_unspecified() && ip.is_loopback()))
-    };
-    !is_dialable(ip, allow_loopback) || own.iter().any(is_own)
+pub(crate) fn is_forbidden(address: SocketAddr, own: &Own, allow_loopback: bool) -> bool {
+    !is_dialable(address.ip(), allow_loopback) || own.leads_here(address)
 }
 
 impl ChunkParts {

@@ -19,13 +19,14 @@ use crate::balance::{
 use crate::clock::Millis;
 use crate::config::{Config, Role};
 use crate::host::Hosts;
+use crate::own::Own;
 use crate::table::{Passthrough, Route, RouteTable, Tables, Views};
 
 /// All routes, with what is needed to compile them again.
 #[derive(Debug)]
 pub(super) struct Routes {
     viewpoint: Viewpoint,
-    own: Vec<SocketAddr>,
+    own: Own,
     allow_loopback: bool,
     zone_spill: bool,
     mesh_roles: Vec<Role>,
@@ -70,7 +71,7 @@ impl Routes {
         let mesh = [Role::Inbound, Role::Outbound];
         Self {
             viewpoint: config.viewpoint.clone(),
-            own,
+            own: Own::new(&own),
             allow_loopback: config.allow_loopback,
             zone_spill: config.zone_spill,
             mesh_roles: mesh.into_iter().filter(|role| has(*role)).collect(),
@@ -86,6 +87,7 @@ impl Routes {
 
     /// Brings a snapshot into force.
     pub(super) fn apply(&mut self, snapshot: &Arc<Snapshot>, hosts: &mut Hosts, now: Millis) {
+        self.own.look_again(now);
         let before = std::mem::replace(&mut self.snapshot, snapshot.clone());
         let changes = diff(&before, snapshot);
         let mut names_changed = !self.applied || changes.passthrough || !changes.removed.is_empty();

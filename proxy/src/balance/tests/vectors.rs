@@ -4,6 +4,7 @@ use model::{Distribute, Join, LocalityPolicy, OutlierDetection};
 
 use super::*;
 use crate::host::Hosts;
+use crate::own::Own;
 
 /// Healthy, degraded and all endpoints.
 type Counts = (u32, u32, u32);
@@ -199,7 +200,7 @@ fn route(endpoints: &[Endpoint], policy: Policy, overprovisioning: u32) -> Arc<R
     let mut compiler = Compiler {
         viewpoint: &viewpoint,
         hosts: &mut Hosts::new(),
-        own: &[],
+        own: &Own::default(),
         allow_loopback: false,
         ignore_ejections: false,
         warm: false,
