@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use tokio::net::TcpStream;
 
 pub(crate) use self::attempt::Attempt;
-use self::attempt::{connect, failure, note, see_off};
+use self::attempt::{connect, failure, note, see_off, stagger};
 use crate::access::Outcome;
 use crate::balance::{Choice, Tried};
 use crate::clock::Millis;
@@ -236,11 +236,7 @@ impl Dial {
         worker.stats().dialled();
         let started = worker.clock.micros();
         let limit = limit.unwrap_or_else(|| worker.config().timeouts.connect);
-        let stagger = worker
-            .config()
-            .timeouts
-            .stagger
-            .max(choice.usual_connect() * 2);
+        let stagger = stagger(worker.config().timeouts.stagger, choice.usual_connect());
         match connect(choice.address()) {
             Ok(stream) => {
                 if let Some(slow) = self.newest.take() {

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 
@@ -15,6 +16,11 @@ use crate::conn::Conn;
 use crate::sockets::{self, is_our_own};
 use crate::table::Route;
 use crate::worker::Worker;
+
+/// The longest that an address's own usual connect time puts the next attempt off. Three attempts in a tier take 1.2 s then, and
+/// nobody waits for longer than 1.5 s: an address's usual time is long for a while after a SYN was lost, or after a worker that had
+/// much to do noticed late that it had connected.
+const LONGEST_STAGGER: Duration = Duration::from_millis(400);
 
 /// One endpoint that is being connected to, or has been.
 #[derive(Debug)]
@@ -110,6 +116,12 @@ pub(super) async fn see_off(attempt: Attempt, route: Arc<Route>, clock: Clock) {
     }
 }
 
+/// How long after an attempt the next one starts beside it: twice the address's usual connect time, but no less than `least` and,
+/// unless that is more, no longer than [`LONGEST_STAGGER`].
+pub(super) fn stagger(least: Duration, usual: Duration) -> Duration {
+    least.max((usual * 2).min(LONGEST_STAGGER))
+}
+
 /// Begins a connect.
 pub(super) fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     TcpStream::from_std(sockets::connect(address)?)
@@ -127,5 +139,25 @@ pub(super) fn failure(fault: &io::Error) -> (Reason, Outcome) {
             (Reason::UpstreamClosedEarly, Outcome::ClosedEarly)
         }
         _ => (Reason::DialUnreachable, Outcome::Unreachable),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stagger_is_twice_the_usual_time_within_bounds() {
+        for (least, usual, expected) in [
+            (250, 0, 250),
+            (250, 100, 250),
+            (250, 150, 300),
+            (250, 1_000, 400),
+            (250, 6_553, 400),
+            (900, 1_000, 900),
+        ] {
+            let [least, usual, expected] = [least, usual, expected].map(Duration::from_millis);
+            assert_eq!(stagger(least, usual), expected, "{usual:?}");
+        }
     }
 }
