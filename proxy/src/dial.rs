@@ -46,6 +46,19 @@ struct Trouble {
     overtaken: Vec<Attempt>,
     /// Endpoints that closed on the hello. Whether that was their fault shows when another one answers it.
     suspects: Vec<Choice>,
+    /// An attempt has been put off, and that is noted.
+    put_off: bool,
+}
+
+/// What starting the next attempt came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// There was one more; it may have failed at once.
+    Made,
+    /// Not now: we ourselves could not, and others are pending.
+    Later,
+    /// There is none to start.
+    Nothing,
 }
 
 impl Dial {
@@ -93,12 +106,14 @@ impl Dial {
                 self.leave_all(worker, conn);
                 return Poll::Ready(Err(conn.close(Reason::ClientGone, Blame::Downstream)));
             }
-            if !self.start_next(worker, conn, now) {
-                if self.is_idle() {
+            match self.start_next(worker, conn, now) {
+                Start::Made => {}
+                Start::Later => break over,
+                Start::Nothing if self.is_idle() => {
                     return Poll::Ready(Err(self.give_up(conn)));
                 }
-                // Nothing else to try: what is pending has its full time.
-                self.attempts = ATTEMPTS;
+                // What is pending has its full time.
+                Start::Nothing => self.attempts = ATTEMPTS,
             }
         };
         self.wake_in_time(worker, conn, over);
@@ -214,10 +229,10 @@ impl Dial {
         }
     }
 
-    /// Starts the next attempt; `false` if there is none to start.
-    fn start_next(&mut self, worker: &Worker, conn: &Conn, now: Millis) -> bool {
+    /// Starts the next attempt, if there is one to start.
+    fn start_next(&mut self, worker: &Worker, conn: &Conn, now: Millis) -> Start {
         let Some(route) = conn.route.get() else {
-            return false;
+            return Start::Nothing;
         };
         let picked = worker.with_balancer(route, |balancer, rng| {
             let source = conn.client().ip();
@@ -228,16 +243,26 @@ impl Dial {
             Ok(picked) => picked,
             Err(reason) => {
                 self.failure.get_or_insert(reason);
-                return false;
+                return Start::Nothing;
             }
         };
+        let started = worker.clock.micros();
+        let timeouts = &worker.config().timeouts;
+        let limit = limit.unwrap_or(timeouts.connect);
+        let stagger = stagger(timeouts.stagger, choice.usual_connect());
+        let connecting = connect(choice.address());
+        if connecting.as_ref().is_err_and(sockets::is_want) && !self.is_idle() {
+            // Nobody was asked, so nobody was tried. Others give back what we want of, and those that are pending may still come.
+            if !std::mem::replace(&mut self.trouble().put_off, true) {
+                note(worker, conn, &choice, Outcome::Unable, started);
+            }
+            self.next = now.after(timeouts.stagger);
+            return Start::Later;
+        }
         self.tried.add(&choice);
         self.attempts += 1;
         worker.stats().dialled();
-        let started = worker.clock.micros();
-        let limit = limit.unwrap_or_else(|| worker.config().timeouts.connect);
-        let stagger = stagger(worker.config().timeouts.stagger, choice.usual_connect());
-        match connect(choice.address()) {
+        match connecting {
             Ok(stream) => {
                 if let Some(slow) = self.newest.take() {
                     self.trouble().overtaken.push(slow);
@@ -261,7 +286,7 @@ impl Dial {
                 self.failure = Some(reason);
             }
         }
-        true
+        Start::Made
     }
 
     /// Overtaken attempts go on without the hello, to their own limits: their outcome counts for their endpoints.

@@ -1,8 +1,9 @@
 //! Too few descriptors: said, not spun on, and over when they are there again.
 
-use tests::{Child, Crowd, get};
+use sidecar::{Backend, Behaviour, Client, Pki, RawClient, fresh_loopback};
+use tests::{Child, Crowd, Place, endpoint, get, hello_service, mesh_yaml, until_async};
 
-use crate::{ALONE, CAUSEWAY, CROWD, echoes};
+use crate::{ALONE, CAUSEWAY, CROWD, HERE, echoes};
 
 /// By default the limit of connections follows the file limit, so that descriptors do not run out at all.
 #[tokio::test(flavor = "multi_thread")]
@@ -74,6 +75,50 @@ async fn without_descriptors_clients_are_told_and_nothing_spins() {
         Crowd::start(CROWD, gateway.inbound(), 50, "ask").report()["served"],
         50
     );
+}
+
+/// Descriptors run out while an attempt is pending, and come back: what could not be dialled meanwhile is still to be had. The
+/// silent clients that hold them all are gone when the time for their hellos is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn want_of_descriptors_uses_up_no_attempt() {
+    let _alone = ALONE.lock().await;
+    let pki = Pki::new();
+    let start = |who| Backend::start(&pki, who, fresh_loopback());
+    let (dead, live) = (start("dead").await, start("live").await);
+    let (dead, live) = (dead.expect("bound"), live.expect("bound"));
+    dead.set(Behaviour::Swallow).await.expect("it swallows");
+    let elsewhere = Place {
+        locality: "us-east/a",
+        ..HERE
+    };
+    let service = hello_service(vec![
+        endpoint(dead.address(), HERE),
+        endpoint(live.address(), elsewhere),
+    ]);
+    let more = "workers: 1\nlimits: {connections: 100000}\n\
+                timeouts: {hello: 3s, stagger: 2s, connect: 20s, dial: 30s}";
+    let mesh = mesh_yaml(&[service], &[], &[]);
+    let gateway = Child::start(CAUSEWAY, more, &mesh, Some(200)).await;
+    let client = Client::new(&pki, gateway.inbound());
+    let asking = tokio::spawn(async move { client.ask().await });
+    until_async("the dead one is dialled", async || {
+        gateway.metric("causeway_dials_total", &[]).await > 0.0
+    })
+    .await;
+    let mut silent = Vec::new();
+    // The second time for descriptors that came back after the first.
+    for count in [200, 20] {
+        for _ in 0..count {
+            let one = RawClient::connect(gateway.inbound()).await;
+            silent.push(one.expect("queued"));
+        }
+        let last = silent.last_mut().expect("there is one");
+        assert_eq!(last.drain().await.0.first(), Some(&0x15), "no alert");
+    }
+    let answer = asking.await.expect("it ends").expect("an answer");
+    assert_eq!(answer.who, "live");
+    let unable = gateway.metric("causeway_attempts_total", &["outcome=\"unable\""]);
+    assert_eq!(unable.await, 1.0, "{}", gateway.metrics().await);
 }
 
 /// A worker without a runtime must not leave its listener behind, to attract clients.
