@@ -240,7 +240,12 @@ impl Direction {
                     self.copy_only = true;
                     self.rest(lane.shared);
                 }
-                Ok(0) => return Poll::Ready(Ok(Taken::End)),
+                // The kernel splices nothing from behind a byte of urgent data (tcp(7)), and says that as if it were the end, once
+                // the peer has closed. A read passes over that byte, so it has the last word.
+                Ok(0) => {
+                    self.copy_only = true;
+                    self.rest(lane.shared);
+                }
                 moved => return Poll::Ready(moved.map(|_| Taken::More)),
             }
         }

@@ -1,8 +1,9 @@
 //! Much both ways at once: byte for byte, and counted, whichever way it goes through.
 
+use rustix::net::SendFlags;
 use tokio::io::AsyncWriteExt;
 
-use super::rig::{Rig, Room, receive, run, send};
+use super::rig::{Rig, Room, receive, receive_some, run, send};
 use crate::relay::{End, Shared, Side};
 
 /// So much each way at once in each of so many connections, with so many pipes for all of them.
@@ -120,5 +121,29 @@ fn a_pipe_that_was_left_full_is_not_used_again() {
         assert_eq!(got, (first, None));
         assert!(rig.splices_down());
         assert_eq!(shared.pipes_refused(), 0);
+    });
+}
+
+/// The kernel splices nothing from behind urgent data, and calls that the end once the peer has closed. Only the urgent byte
+/// itself is not passed on: it is no byte of the stream for who does not ask for it.
+#[test]
+fn what_comes_behind_urgent_data_is_not_lost() {
+    run(async {
+        let mut rig = Rig::new();
+        let first = 8 << 20;
+        tokio::join!(
+            send(&mut rig.server, 0, first),
+            receive_some(&mut rig.client, 0, first)
+        );
+        assert!(rig.splices_down());
+        send(&mut rig.server, first, first + 3).await;
+        assert_eq!(rustix::net::send(&rig.server, b"!", SendFlags::OOB), Ok(1));
+        let total = first + 1_000;
+        send(&mut rig.server, first + 3, total).await;
+        rig.server.shutdown().await.unwrap();
+        assert_eq!(receive(&mut rig.client, first).await, (total, None));
+        assert_eq!(rig.traffic.received.get(), total);
+        rig.client.shutdown().await.unwrap();
+        assert_eq!(rig.end().await, End::Done);
     });
 }
