@@ -93,7 +93,7 @@ impl Converter<'_> {
                 return self.fail(gateway.port.referenced, "a gateway's port is 1 to 65535");
             }
             if let Ok(ip) = address.parse::<IpAddr>() {
-                let address = SocketAddr::new(ip, port);
+                let address = SocketAddr::new(ip.to_canonical(), port);
                 let same = |known: &Gateway| known.address == address;
                 if gateways.iter().any(same) {
                     return self.fail(gateway.address.referenced, TWICE);
@@ -247,7 +247,8 @@ impl Converter<'_> {
             },
         };
         Ok(Endpoint {
-            address: endpoint.address.value,
+            // `::ffff:10.0.0.1` is dialled as 10.0.0.1, and is the same endpoint.
+            address: endpoint.address.value.to_canonical(),
             weight: endpoint.weight.value,
             health: match endpoint.health {
                 HealthFile::Healthy => Health::Healthy,

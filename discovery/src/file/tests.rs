@@ -164,10 +164,18 @@ fn a_wrong_file_says_where() {
             "address",
             "twice",
         ),
+        // The same addresses, written as IPv6 sockets say them (RFC 4291 section 2.5.5.2).
         (
             "clusters: [eu]}",
-            "clusters: [eu]}\n      - {address: gw.example}\n      - {address: GW.example.}",
-            7,
+            "clusters: [eu]}\n      - {address: '::ffff:203.0.113.7'}",
+            6,
+            "address",
+            "twice",
+        ),
+        (
+            "address: 10.8.0.9, ports: {http: 9898}, cluster: eu, network: network3",
+            "address: '::ffff:10.0.1.5', ports: {http: 9898}, cluster: eu, network: network2",
+            14,
             "address",
             "twice",
         ),

@@ -131,8 +131,8 @@ fn endpoint(field: &Field) -> Result<Option<EntryEndpoint>, Fault> {
     let address = match place.text()? {
         None | Some("") => return place.fault("an endpoint has an address"),
         Some(path) if path.starts_with("unix:") => return Ok(None),
-        Some(text) => match text.parse() {
-            Ok(ip) => EntryAddress::Ip(ip),
+        Some(text) => match text.parse::<IpAddr>() {
+            Ok(ip) => EntryAddress::Ip(ip.to_canonical()),
             Err(_) => EntryAddress::Name(hostname(&place, text)?),
         },
     };

@@ -231,7 +231,9 @@ fn reach(object: &Service, declared: &ServicePort) -> Result<GatewayService, Fau
     Ok(reach)
 }
 
+/// An address as it is dialled: `::ffff:10.0.0.1` is 10.0.0.1.
 pub(super) fn address(text: &str, field: impl Fn() -> String) -> Result<IpAddr, Fault> {
     text.parse()
+        .map(|ip: IpAddr| ip.to_canonical())
         .map_err(|_| Fault::new(field(), format!("'{text}' is no IP address")))
 }

@@ -1,8 +1,11 @@
 //! What is read of objects, and what is said of those that cannot be read.
 
+use std::net::IpAddr;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
+use super::entry::EntryAddress;
 use super::{Fact, Kind};
 
 fn metadata() -> ObjectMeta {
@@ -146,6 +149,27 @@ fn a_services_bad_port_or_address_is_refused() {
         assert_eq!(format!("{}: {}", fault.field, fault.why), expected);
         assert!(fault.to_string().starts_with("Service ns/n: "), "{fault}");
     }
+}
+
+/// An IPv4 address is the same, and so is its endpoint, when it is written as an IPv6 socket says it (RFC 4291 section 2.5.5.2).
+#[test]
+fn an_address_is_read_as_it_is_dialled() {
+    let address = IpAddr::from([10, 0, 0, 1]);
+    let slice = json!({
+        "metadata": {"name": "n", "namespace": "ns", "labels": {"kubernetes.io/service-name": "s"}},
+        "addressType": "IPv6",
+        "endpoints": [{"addresses": ["::ffff:10.0.0.1"]}],
+    });
+    let object = serde_json::from_value(slice).expect("a slice");
+    let Ok(Fact::Slice(slice)) = Fact::slice(&object) else {
+        panic!("no slice");
+    };
+    assert_eq!(slice.endpoints[0].address, address);
+    let spec = json!({"hosts": ["a.example"], "endpoints": [{"address": "::ffff:10.0.0.1"}]});
+    let Ok(Fact::ServiceEntry(entry)) = istio(Kind::ServiceEntry, spec) else {
+        panic!("no entry");
+    };
+    assert_eq!(entry.endpoints[0].address, EntryAddress::Ip(address));
 }
 
 /// A value of any shape in any place is read or refused; the process lives on.

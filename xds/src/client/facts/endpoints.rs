@@ -186,7 +186,8 @@ fn socket_address(given: &SocketAddress) -> Result<SocketAddr, String> {
         _ => None,
     };
     let port = port.ok_or_else(|| format!("the endpoint {ip} has no port from 1 to 65535"))?;
-    Ok(SocketAddr::new(ip, port))
+    // `::ffff:10.0.0.1` is dialled as 10.0.0.1, and is the same endpoint.
+    Ok(SocketAddr::new(ip.to_canonical(), port))
 }
 
 /// Envoy picks HEALTHY and UNKNOWN, in need DEGRADED; the others count in the total alone.

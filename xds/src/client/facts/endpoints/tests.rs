@@ -26,7 +26,7 @@ fn everything_that_decides_is_read() {
     let hosts: Vec<_> = healths
         .iter()
         .zip(1..)
-        .map(|(health, port)| ("10.0.0.1", port, *health, port))
+        .map(|(health, port)| ("::ffff:10.0.0.1", port, *health, port))
         .collect();
     let given = samples::endpoints("c", &[(3, "us/a", 7, &hosts), (0, "", 0, &[])]);
     let (endpoints, notes) = read(&given).expect("it is read");
