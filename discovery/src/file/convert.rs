@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use model::{
     Chunked, Destination, Distribute, Endpoint, Failover, Gateway, Health, Hostname, Keepalive,
-    Labels, LoadBalancer, LocalityPolicy, Network, NetworkId, Origin, OutlierDetection, Part,
-    PassthroughRoute, Policy, Port, PortMap, Protocol, Service, Subset, TlsMode,
+    Labels, LoadBalancer, LocalityPolicy, MAX_WEIGHT, Network, NetworkId, Origin, OutlierDetection,
+    Part, PassthroughRoute, Policy, Port, PortMap, Protocol, Service, Subset, TlsMode,
     TrafficDistribution, Workload,
 };
 use serde_saphyr::{Location, Spanned};
@@ -199,6 +199,14 @@ impl Converter<'_> {
             return self.fail(
                 endpoint.weight.referenced,
                 "a weight is at least 1; to keep an endpoint out of use write 'health: unhealthy'",
+            );
+        }
+        if endpoint.weight.value > MAX_WEIGHT {
+            return self.fail(
+                endpoint.weight.referenced,
+                format!(
+                    "'weight' is at most {MAX_WEIGHT}; weights only count against each other, so divide them all alike"
+                ),
             );
         }
         let own_ports: PortMap = match endpoint.ports {

@@ -111,7 +111,7 @@ pub struct EndpointFile {
     /// Where it runs, `region/zone/subzone`.
     #[serde(default)]
     pub locality: String,
-    /// Relative capacity, 1 by default.
+    /// Relative capacity, 1 by default, 1048576 at most.
     #[serde(default = "one")]
     #[schemars(with = "u32")]
     pub weight: Spanned<u32>,

@@ -179,6 +179,20 @@ fn a_wrong_file_says_where() {
             "address",
             "twice",
         ),
+        (
+            "weight: 1,",
+            "weight: 1048577,",
+            13,
+            "weight",
+            "at most 1048576",
+        ),
+        (
+            "clusters: [eu]}",
+            "clusters: [eu]}\n      - {address: gw.example}\n      - {address: GW.example.}",
+            7,
+            "address",
+            "twice",
+        ),
     ] {
         assert!(ISSUE.contains(old), "{old}");
         let text = ISSUE.replacen(old, new, 1);
