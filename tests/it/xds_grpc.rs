@@ -285,7 +285,7 @@ async fn it_shows_its_certificate() {
 }
 
 /// Certificates for both ends, by the names that Istio's agent gives them; and the address that they are for.
-fn certificates(folder: &std::path::Path) -> SocketAddr {
+pub(super) fn certificates(folder: &std::path::Path) -> SocketAddr {
     let address = SocketAddr::new(sidecar::fresh_loopback(), 18000);
     let key = || KeyPair::generate().expect("a key");
     let mut root = CertificateParams::default();

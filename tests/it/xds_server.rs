@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use gateway::config::{Gateway, Role};
+use gateway::config::{Gateway, Role, XdsTls};
 use model::{Endpoint, Health, Service};
 use serde_json::Value;
 use sidecar::{Backend, Behaviour, Pki};
@@ -14,6 +14,8 @@ use tests::{
 };
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+
+use super::xds_grpc::certificates;
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const CLUSTER: &str = "outbound|5000||hello.default.svc.cluster.local";
@@ -41,22 +43,23 @@ struct World {
 impl World {
     /// Endpoints at these places, and a gateway for each network.
     async fn start(places: &[Place]) -> Self {
-        let address = SocketAddr::new(sidecar::fresh_loopback(), 18000);
+        let folder = tempfile::tempdir().expect("a folder");
+        // One certificate for everybody: the server's name is in it.
+        let address = certificates(folder.path());
         let mut gateways = Vec::new();
         for at in [
             US,
             place("eu", "n3", "eu-west/a"),
             place("ap", "n1", "ap-south/a"),
         ] {
-            gateways.push((at, gateway(at, address, "default", "services: []\n").await));
+            let mesh = gateway(at, address, folder.path(), "default", "services: []\n");
+            gateways.push((at, mesh.await));
         }
-        let folder = tempfile::tempdir().expect("a folder");
-        Pki::create(folder.path()).expect("certificates are written");
         let mut world = Self {
             gateways,
             endpoints: Vec::new(),
             address,
-            pki: Pki::read(folder.path()).expect("and read"),
+            pki: Pki::read(folder.path()).expect("certificates"),
             folder,
         };
         for at in places {
@@ -125,6 +128,7 @@ impl World {
             ("address: 127.0.0.1, port_value: 18000", at(self.address)),
             ("address: 127.0.0.1, port_value: 10000", at(listener)),
             ("address: 127.0.0.1, port_value: 9901", at(admin)),
+            ("exact: 127.0.0.1", format!("exact: {}", self.address.ip())),
             ("/etc/certs", self.folder.path().display().to_string()),
             ("NETWORK: network2", "NETWORK: n2".into()),
             ("stat_prefix: hello", self.access_log()),
@@ -169,7 +173,7 @@ impl World {
         let (at, old) = self.gateways.remove(0);
         let address = self.address;
         old.stop().await;
-        let mesh = gateway(at, address, certificate, &self.text()).await;
+        let mesh = gateway(at, address, self.folder.path(), certificate, &self.text()).await;
         self.gateways.insert(0, (at, mesh));
         self.publish().await;
     }
@@ -179,8 +183,8 @@ fn at(address: SocketAddr) -> String {
     format!("address: {}, port_value: {}", address.ip(), address.port())
 }
 
-/// A gateway that begins with this mesh file.
-async fn gateway(at: Place, xds: SocketAddr, certificate: &str, mesh: &str) -> Mesh {
+/// A gateway that begins with this mesh file. `folder`: the xDS server's certificates. `certificate`: the secret for the mesh.
+async fn gateway(at: Place, xds: SocketAddr, folder: &Path, certificate: &str, mesh: &str) -> Mesh {
     Mesh::start(V4, |config: &mut Gateway| {
         let file = config.source.file.as_ref().expect("a mesh file");
         std::fs::write(file, mesh).expect("written");
@@ -189,6 +193,11 @@ async fn gateway(at: Place, xds: SocketAddr, certificate: &str, mesh: &str) -> M
         config.locality = at.locality.into();
         if at.cluster == US.cluster {
             config.xds.address = Some(xds);
+            config.xds.tls = Some(XdsTls {
+                certificate: folder.join("cert-chain.pem"),
+                key: folder.join("key.pem"),
+                client_ca: folder.join("root-cert.pem"),
+            });
             config.xds.mesh_tls.certificate = certificate.into();
         }
     })
