@@ -32,4 +32,5 @@ mod weather;
 mod xds_foreign;
 mod xds_grpc;
 mod xds_server;
+mod xds_server_runtime;
 mod xds_truth;
