@@ -5,6 +5,7 @@
 //!  snapshots, dead gateways --> views --watch<Arc<Shelves>>--> stream: Session (no IO) <--> framing, HTTP/2, TLS
 //! ```
 
+mod behind;
 mod client;
 mod framing;
 mod registry;

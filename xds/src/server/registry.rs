@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::behind::Behind;
 use super::client::Client;
 use super::session::{Mode, Session, Standing};
 use crate::resource::Kind;
@@ -69,7 +70,8 @@ pub struct StreamView {
     pub mode: Mode,
     /// Since when.
     pub age: Duration,
-    /// How long the client has not had, or not accepted, what is newest; zero if it has.
+    /// How long the client has lacked a change: it was not sent, is not answered, or was refused and nothing has taken its place;
+    /// zero if it lacks none.
     pub lag: Duration,
     /// Endpoints that it is not told of.
     pub left_out: LeftOut,
@@ -94,8 +96,8 @@ pub(super) struct Record {
     pub(super) mode: Mode,
     pub(super) since: Instant,
     pub(super) session: Mutex<Session>,
-    /// Since when the client lacks something.
-    pub(super) behind: Mutex<Option<Instant>>,
+    /// By [`Kind`]: since when the client lacks something.
+    pub(super) behind: Mutex<[Behind; 4]>,
 }
 
 /// A stream's place in the registry, until it is dropped.
@@ -171,13 +173,19 @@ impl Registry {
 }
 
 impl Record {
-    /// Notes whether the client lacks something now.
-    pub(super) fn note(&self, settled: bool) {
+    /// Notes what the client lacks now, after a response of the kind `sent`, if one goes out.
+    pub(super) fn note(&self, session: &mut Session, sent: Option<Kind>) {
+        let now = Instant::now();
         let mut behind = self.behind.lock();
-        *behind = match (settled, *behind) {
-            (true, _) => None,
-            (false, since) => since.or_else(|| Some(Instant::now())),
-        };
+        for kind in Kind::ALL {
+            let lacks = session.lacks(kind);
+            behind[kind as usize].note(now, sent == Some(kind), lacks);
+        }
+    }
+
+    /// Notes the answer to a response.
+    pub(super) fn answered(&self, kind: Kind, accepted: bool) {
+        self.behind.lock()[kind as usize].answered(accepted);
     }
 
     fn view(&self) -> StreamView {
@@ -191,10 +199,12 @@ impl Record {
             peer: self.peer,
             mode: self.mode,
             age: self.since.elapsed(),
-            lag: self
-                .behind
-                .lock()
-                .map_or(Duration::ZERO, |since| since.elapsed()),
+            lag: {
+                let now = Instant::now();
+                let behind = self.behind.lock();
+                let ages = behind.iter().map(|behind| behind.age(now));
+                ages.max().unwrap_or_default()
+            },
             left_out: session.left_out(),
             kinds: kinds
                 .into_iter()

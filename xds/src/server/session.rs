@@ -81,6 +81,17 @@ pub struct Standing {
     pub nacks: u64,
 }
 
+/// What a client lacks of a kind: by what it is held up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lacks {
+    /// Something may have to be sent.
+    pub sending: bool,
+    /// A response waits for its answer.
+    pub answer: bool,
+    /// It has refused what is newest of something.
+    pub refused: bool,
+}
+
 /// One stream.
 #[derive(Debug)]
 pub struct Session {
@@ -178,11 +189,14 @@ impl Session {
         self.kinds[kind as usize].standing()
     }
 
-    /// Whether everything that was subscribed to is told and answered. What changes in a kind that was never asked for is no news.
-    #[must_use]
-    pub fn is_settled(&self) -> bool {
-        let settled = |kind: &Subscription| !kind.open || (!kind.unsettled && !kind.is_waiting());
-        self.kinds.iter().all(settled)
+    /// What the client lacks of a kind. What changes in a kind that was never asked for is no news.
+    pub fn lacks(&mut self, kind: Kind) -> Lacks {
+        let of = &mut self.kinds[kind as usize];
+        Lacks {
+            sending: of.open && of.unsettled,
+            answer: of.is_waiting(),
+            refused: of.is_refusing(),
+        }
     }
 
     /// Endpoints follow their cluster: a changed cluster warms up only once its endpoints come again, and Envoy does not ask

@@ -195,7 +195,7 @@ impl Conversation {
             mode: P::MODE,
             since: Instant::now(),
             session: Mutex::new(session),
-            behind: Mutex::new(None),
+            behind: Mutex::default(),
         });
         take::<P>(&self.shared.registry, &registered, request)?;
         self.open = Some(Open {
@@ -216,9 +216,13 @@ fn take<P: Protocol>(
     let said = P::take(&mut session, request);
     match said.map_err(|fault| Status::resource_exhausted(fault.to_string()))? {
         Said::Nothing => {}
-        Said::Ack(kind) => registry.answered(kind, true),
+        Said::Ack(kind) => {
+            registry.answered(kind, true);
+            record.answered(kind, true);
+        }
         Said::Nack(kind) => {
             registry.answered(kind, false);
+            record.answered(kind, false);
             let standing = session.standing(kind);
             // Who refuses everything is not logged every time.
             if standing.nacks.is_power_of_two() {
@@ -241,7 +245,7 @@ impl Registry {
         let record = &registered.record;
         let mut session = record.session.lock();
         let response = P::next(&mut session);
-        record.note(session.is_settled());
+        record.note(&mut session, response.as_ref().map(|(kind, _)| *kind));
         drop(session);
         let (kind, response) = response?;
         let (fields, resources) = P::parts(response);

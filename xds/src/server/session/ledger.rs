@@ -101,6 +101,7 @@ impl<'a> Entry<'a> {
     pub(super) fn sent(&mut self, there: Option<&Arc<Resource>>) {
         self.fresh = self.wants(there);
         self.forced = false;
+        self.refused = false;
         self.flying = true;
         self.told = Told::Absent;
         if let Some(there) = there {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::ledger::{Ledger, Told};
+use super::ledger::{Ledger, Seen, Told};
 use super::{Fault, MAX_NAME_BYTES, MAX_NAMES, Said, Standing};
 use crate::proto::rpc::Status;
 use crate::resource::{Kind, Tag};
@@ -38,6 +38,8 @@ pub(super) struct Subscription {
     flying: usize,
     sent: u64,
     accepted: u64,
+    /// An entry may be marked as refused.
+    refuses: bool,
     nack: Option<Arc<str>>,
     nacks: u64,
     /// Stands for the names of the last state-of-the-world request, in their order.
@@ -61,6 +63,7 @@ impl Subscription {
             flying: 0,
             sent: 0,
             accepted: 0,
+            refuses: false,
             nack: None,
             nacks: 0,
             said: None,
@@ -92,10 +95,13 @@ impl Subscription {
     pub(super) fn answered(&mut self, error: Option<&Status>, in_parts: bool) -> Said {
         self.waiting = false;
         let flying = self.flying;
+        let again = error.is_some() && flying > 1 && in_parts;
+        let refused = error.is_some() && !again;
+        self.refuses |= refused;
         if let Some(error) = error {
             self.nack = Some(shortened(&error.message));
             self.nacks += 1;
-            if flying > 1 && in_parts {
+            if again {
                 self.most = flying / 2;
                 self.unsettled = true;
             }
@@ -105,12 +111,20 @@ impl Subscription {
         }
         for mut entry in self.ledger.flying() {
             entry.flying = false;
-            entry.forced |= error.is_some() && flying > 1 && in_parts;
+            entry.forced |= again;
+            entry.refused = refused;
         }
         match error {
             Some(_) => Said::Nack(self.kind),
             None => Said::Ack(self.kind),
         }
+    }
+
+    /// Whether the client has refused what is newest of something that it wants. (Where responses hold everything, all of it is
+    /// refused together.)
+    pub(super) fn is_refusing(&mut self) -> bool {
+        self.refuses = self.refuses && self.ledger.iter().any(|entry| is_refused(&entry));
+        self.refuses
     }
 
     /// Notes a response that goes out; `state` names what the client has after it.
@@ -165,21 +179,30 @@ impl Subscription {
     }
 
     pub(super) fn standing(&self) -> Standing {
-        let told = self
-            .ledger
-            .iter()
-            .filter(|entry| entry.told == Told::Version);
+        let told = || (self.ledger.iter()).filter(|entry| entry.told == Told::Version);
+        let refused = told().filter(is_refused);
+        let refused = refused.fold(0, |sum: u64, entry| sum.wrapping_add(entry.tag.mark));
+        // What was refused alone is not accepted by taking something else.
+        let accepted = match self.accepted == self.sent {
+            true => self.sent.wrapping_sub(refused),
+            false => self.accepted,
+        };
         Standing {
             open: self.open,
             wildcard: self.wildcard,
-            resources: told.count(),
+            resources: told().count(),
             sent: self.sent,
-            accepted: self.accepted,
+            accepted,
             waiting: self.waiting,
             nack: self.nack.clone(),
             nacks: self.nacks,
         }
     }
+}
+
+/// Whether it is something that the client has refused; that something is gone is refused only beside that.
+fn is_refused(entry: &Seen<'_>) -> bool {
+    entry.refused && entry.told == Told::Version
 }
 
 /// The beginning of what a client said, as far as people read it.

@@ -13,6 +13,8 @@ pub(in crate::server::session) struct Marks {
     pub(in crate::server::session) flying: bool,
     /// And new to the client there.
     pub(in crate::server::session) fresh: bool,
+    /// The client has refused it, and it has not been sent since.
+    pub(in crate::server::session) refused: bool,
 }
 
 /// What a client was told of a name.
@@ -55,7 +57,8 @@ impl Marks {
             Told::Absent => 2,
         };
         let bit = |is: bool, at: u8| u8::from(is) << at;
-        told | bit(self.named, 2) | bit(self.forced, 3) | bit(self.flying, 4) | bit(self.fresh, 5)
+        let asked = bit(self.named, 2) | bit(self.forced, 3);
+        told | asked | bit(self.flying, 4) | bit(self.fresh, 5) | bit(self.refused, 6)
     }
 
     pub(super) fn unpacked(packed: u8) -> Self {
@@ -70,6 +73,7 @@ impl Marks {
             forced: bit(3),
             flying: bit(4),
             fresh: bit(5),
+            refused: bit(6),
         }
     }
 }
@@ -82,7 +86,7 @@ mod tests {
     fn all_marks_survive_being_packed() {
         let mut seen = std::collections::BTreeSet::new();
         for told in [Told::Nothing, Told::Version, Told::Absent] {
-            for bits in 0..16_u8 {
+            for bits in 0..32_u8 {
                 let bit = |at: u8| bits >> at & 1 == 1;
                 let marks = Marks {
                     told,
@@ -90,6 +94,7 @@ mod tests {
                     forced: bit(1),
                     flying: bit(2),
                     fresh: bit(3),
+                    refused: bit(4),
                 };
                 assert_eq!(Marks::unpacked(marks.packed()), marks);
                 assert_eq!(is_flying(marks.packed()), marks.flying);
@@ -98,6 +103,6 @@ mod tests {
                 seen.insert(marks.packed());
             }
         }
-        assert_eq!(seen.len(), 48, "each has a byte of its own");
+        assert_eq!(seen.len(), 96, "each has a byte of its own");
     }
 }

@@ -419,6 +419,15 @@ proptest! {
                     prop_assert_eq!(has, Some(content), "{}", kind.as_str());
                 }
             }
+            // Whole responses are refused as a whole, also what is wanted without the bad one afterwards.
+            if mode == Mode::Delta || !kind.is_whole() {
+                let is_refused = there.values().any(|content| is_bad(content));
+                let refused = both.session.lacks(kind).refused;
+                prop_assert!(is_refused || !refused, "{}", kind.as_str());
+                // A version that comes back does not say what was refused on the stream before.
+                let says_all = mode == Mode::Delta || forgets;
+                prop_assert!(refused || !is_refused || !says_all, "{}", kind.as_str());
+            }
             let has = both.client.have[at].keys();
             for name in has.filter(|name| wanted(name)) {
                 prop_assert!(there.contains_key(name), "{} {name} is left over", kind.as_str());

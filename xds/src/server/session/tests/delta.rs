@@ -264,6 +264,29 @@ fn of_a_refused_response_the_good_ones_arrive() {
     assert_eq!(rig.drain_delta(), ["eds: c=2"]);
 }
 
+/// To take something else is not to take what was refused: who refuses is known until something takes its place.
+#[test]
+fn who_refuses_one_and_takes_another_still_refuses() {
+    for gone in ["", "x=9"] {
+        let mut rig = Rig::new("", "x=1 y=1");
+        rig.delta(Endpoints, "+x +y", "");
+        rig.drain_delta();
+        rig.change("", "x=2 y=1");
+        let (_, nonce) = rig.next_delta().expect("x");
+        rig.delta(Endpoints, "", &format!("!{nonce}"));
+        rig.change("", "x=2 y=2");
+        assert_eq!(rig.drain_delta(), ["eds: y=2"]);
+        let standing = rig.session.standing(Endpoints);
+        assert_ne!(standing.accepted, standing.sent);
+        assert!(rig.session.lacks(Endpoints).refused);
+        rig.change("", &format!("{gone} y=2"));
+        assert_eq!(rig.drain_delta().len(), 1);
+        let standing = rig.session.standing(Endpoints);
+        assert_eq!(standing.accepted, standing.sent, "{gone:?}");
+        assert!(!rig.session.lacks(Endpoints).refused);
+    }
+}
+
 #[test]
 fn large_answers_come_in_parts() {
     let long = "x".repeat(RESPONSE / 4);

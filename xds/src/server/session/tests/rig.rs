@@ -64,6 +64,14 @@ pub(super) fn shelves(world: &World, before: Option<&Shelves>) -> Arc<Shelves> {
     Arc::new(shelves)
 }
 
+impl Session {
+    /// Whether everything that was subscribed to is told and answered.
+    pub(super) fn is_settled(&mut self) -> bool {
+        let lacks = Kind::ALL.map(|kind| self.lacks(kind));
+        lacks.iter().all(|lacks| !lacks.sending && !lacks.answer)
+    }
+}
+
 /// A stream with the server's end of it.
 pub(super) struct Rig {
     pub(super) session: Session,
