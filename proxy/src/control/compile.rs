@@ -44,13 +44,16 @@ pub(super) struct Routes {
 struct Entry {
     route: Arc<Route>,
     selection: Selection,
-    chunks: Vec<(Arc<[Endpoint]>, Arc<ChunkParts>)>,
+    chunks: Chunks,
     assembly: Assembly,
     excluded: Box<[EndpointKey]>,
 }
 
 /// What decides about the names of a service.
 type Shape<'a> = (&'a [Port], Vec<(&'a str, Option<&'a AssignedPorts>)>);
+
+/// What a route's chunks were compiled into.
+type Chunks = Box<[(Arc<[Endpoint]>, Arc<ChunkParts>)]>;
 
 type AssignedPorts = BTreeMap<u16, Assigned>;
 
@@ -153,7 +156,9 @@ impl Routes {
         let entries = services.values_mut().flatten().chain(plain.values_mut());
         for entry in entries.filter(|entry| wanted(entry)) {
             if let Some(service) = snapshot.service(&entry.route.service) {
-                entry.chunks.retain(|(_, parts)| !parts.is_stale(hosts));
+                let mut known = std::mem::take(&mut entry.chunks).into_vec();
+                known.retain(|(_, parts)| !parts.is_stale(hosts));
+                entry.chunks = known.into();
                 self.compile(entry, service, hosts, now);
             }
         }
@@ -265,7 +270,7 @@ impl Routes {
         Entry {
             route: Arc::new(route),
             selection,
-            chunks: Vec::new(),
+            chunks: Chunks::default(),
             assembly: Assembly::default(),
             excluded: Box::default(),
         }
@@ -345,7 +350,7 @@ impl Entry {
     fn keep_or_renew(mut self, selection: Selection) -> Self {
         if self.selection != selection {
             self.selection = selection;
-            self.chunks.clear();
+            self.chunks = Chunks::default();
         }
         self
     }
@@ -363,7 +368,8 @@ impl Entry {
             zone_spill,
             overprovisioning: OVERPROVISIONING,
         };
-        reuse(&mut self.chunks, endpoints, |chunk| {
+        let known = std::mem::take(&mut self.chunks);
+        self.chunks = reuse(known, endpoints, |chunk| {
             Arc::new(compiler.chunk(chunk, &self.selection))
         });
         let parts = self.chunks.iter().map(|(_, parts)| parts);
@@ -384,7 +390,7 @@ impl Entry {
             && only.remote.is_empty()
         {
             // A small service compiles in microseconds, and there may be ten thousand: nothing is kept for the next time.
-            self.chunks = Vec::new();
+            self.chunks = Chunks::default();
         }
         self.excluded = excluded.into();
         self.route.publish(balancer);
@@ -394,10 +400,11 @@ impl Entry {
 /// Brings the compiled parts of a route's chunks up to those of its list. Chunks that stand where they stood, counted from
 /// either end, cost a comparison of pointers; only what is between is looked up, or compiled.
 fn reuse(
-    known: &mut Vec<(Arc<[Endpoint]>, Arc<ChunkParts>)>,
+    known: Chunks,
     endpoints: &Chunked<Endpoint>,
     mut compile: impl FnMut(&[Endpoint]) -> Arc<ChunkParts>,
-) {
+) -> Chunks {
+    let mut known = known.into_vec();
     let chunks = endpoints.chunks();
     let same =
         |(known, chunk): &(&(Arc<[Endpoint]>, _), &Arc<[Endpoint]>)| Arc::ptr_eq(&known.0, chunk);
@@ -418,8 +425,7 @@ fn reuse(
         })
         .collect();
     known.splice(old, between);
-    // Most routes have one, and there may be ten thousand.
-    known.shrink_to_fit();
+    known.into()
 }
 
 fn selection(service: &Service, port: u16, subset: &str, role: Role) -> Option<Selection> {
