@@ -7,7 +7,7 @@
 # CAUSEWAY_COMMIT is what causeway_build_info says; by default what git says. Folders and dates are kept out of the binary, so
 # that the same sources, tool chain, commit and SOURCE_DATE_EPOCH should give the same one, in whatever folder they lie;
 # deploy/reproduce.sh builds twice and compares the bytes, and has not been run to its end yet. SBOM=yes adds the list of what is
-# compiled in, which wants cargo-cyclonedx.
+# compiled in (deploy/sbom.sh), which wants cargo-cyclonedx.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 here=$PWD
@@ -55,9 +55,6 @@ install -D -m 0644 LICENSE "$root/usr/share/causeway/LICENSE"
 authorities=/etc/ssl/certs/ca-certificates.crt
 [ ! -f "$authorities" ] || install -D -m 0644 "$authorities" "$root$authorities"
 if [ "${SBOM:-no}" = yes ]; then
-  "$cargo" cyclonedx --manifest-path proxy/gateway/Cargo.toml --target "$triple" --format json --override-filename sbom.cdx
-  sed "s|$here|/causeway|g" proxy/gateway/sbom.cdx.json > "$root/usr/share/causeway/sbom.cdx.json"
-  # It writes one for each package.
-  find . -name sbom.cdx.json -not -path './target/*' -delete
+  deploy/sbom.sh "$root/usr/share/causeway/sbom.cdx.json"
 fi
 echo "== $root/usr/local/bin/causeway: $(stat -c %s "$binary") bytes, sha256 $(sha256sum "$binary" | cut -d' ' -f1)"

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use serde_json::Value;
 use sidecar::{Backend, Client, Pki};
 use tempfile::TempDir;
 use tests::{NameServer, get, in_namespace, say, until_async};
@@ -222,4 +223,42 @@ fn the_dockerfile_runs_the_script_that_is_checked_and_starts_what_it_builds() {
         dockerfile.contains(&format!("rust:{wanted}-")),
         "the image is built with the tool chain that the workspace names, {wanted}"
     );
+}
+
+/// It stands for the binary wherever that was built, and the script holds it to what cargo compiles.
+#[test]
+fn the_list_of_what_is_compiled_in_is_the_same_each_time() {
+    let test = "image::the_list_of_what_is_compiled_in_is_the_same_each_time";
+    let version = ["cyclonedx", "--version"];
+    let installed = Command::new("cargo").args(version).output();
+    if !installed.is_ok_and(|output| output.status.success()) {
+        say(&format!(
+            "== SKIPPED {test}: cargo-cyclonedx is not installed"
+        ));
+        return;
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/sbom.sh");
+    let folder = tempfile::tempdir().expect("a folder");
+    let lists = ["one.json", "two.json"].map(|name| {
+        let file = folder.path().join(name);
+        let output = Command::new(&script).arg(&file).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        fs::read_to_string(file).expect("a list")
+    });
+    assert!(lists[0] == lists[1], "it differs from time to time");
+    let here = std::env::temp_dir();
+    assert!(!lists[0].contains(here.to_str().expect("UTF-8")));
+    let list: Value = serde_json::from_str(&lists[0]).expect("JSON");
+    assert_eq!(list["bomFormat"], "CycloneDX");
+    assert_eq!(list["metadata"]["component"]["name"], "gateway");
+    let components = list["components"].as_array().expect("components");
+    let scope = |name: &str| {
+        let found = components.iter().find(|one| one["name"] == name);
+        found.map(|one| one["scope"].clone())
+    };
+    assert_eq!(scope("rustls"), Some("required".into()));
+    assert_eq!(scope("cc"), Some("excluded".into()));
+    // What tests alone bring.
+    assert_eq!(scope("tests"), None);
 }
