@@ -16,6 +16,24 @@ const ISTIO: &str = include_str!("../../fixtures/istio.yaml");
 const EXPOSE: &str = include_str!("../../fixtures/expose.yaml");
 const CAUSEWAY: &str = env!("CARGO_BIN_EXE_causeway-under-test");
 
+/// The entry of the other network at an address that is not this machine's, as all of 10.0.0.0/8 is here: the chart's gateway
+/// listens on all addresses, and dials none that leads back to it.
+const ELSEWHERE: &str = "
+apiVersion: v1
+kind: Service
+metadata:
+  name: istio-eastwestgateway
+  namespace: istio-system
+  labels: {istio: eastwestgateway, topology.istio.io/network: network2}
+spec:
+  type: LoadBalancer
+  selector: {istio: eastwestgateway}
+  ports:
+    - {name: status-port, port: 15021, targetPort: 15021}
+    - {name: tls, port: 15443, targetPort: 15443}
+status: {loadBalancer: {ingress: [{ip: 203.0.113.9}]}}
+";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn its_account_finds_what_it_should_and_is_refused_the_rest() {
     let Some((helm, binary)) =
@@ -31,6 +49,7 @@ async fn its_account_finds_what_it_should_and_is_refused_the_rest() {
     for yaml in [ISTIO, EXPOSE] {
         here.plane.apply(yaml).await;
     }
+    there.plane.apply(ELSEWHERE).await;
     here.plane.apply(&there.remote_secret().await).await;
     here.plane.apply(INJECTOR).await;
     let arguments = [
@@ -88,7 +107,7 @@ async fn its_account_finds_what_it_should_and_is_refused_the_rest() {
                 "/explain?sni=outbound_.5000_._.hello.default.svc.cluster.local&port=15444",
             )
             .await;
-            explained.body.contains("10.2.255.1")
+            explained.body.contains("203.0.113.9")
         },
     )
     .await;
