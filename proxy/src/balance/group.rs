@@ -41,10 +41,9 @@ pub(crate) struct Group {
     pub(crate) upto: u64,
 }
 
-/// One part, and where it begins and ends in its group, in units.
+/// One part, and where it ends in its group, in units.
 #[derive(Debug)]
 struct Run {
-    begin: u64,
     end: u64,
     part: Part,
 }
@@ -126,12 +125,11 @@ impl Group {
         let runs: Box<[Run]> = parts
             .into_iter()
             .map(|part| {
-                let begin = end;
                 end += match equal {
                     true => part.slots.len() as u64,
                     false => part.weight(),
                 };
-                Run { begin, end, part }
+                Run { end, part }
             })
             .collect();
         if runs.len() == 1 {
@@ -198,10 +196,11 @@ impl Group {
             };
         }
         let run = self.run(unit);
-        let (slot, start, units) = run.part.at(unit - run.begin);
+        let begin = run.end - run.part.weight();
+        let (slot, start, units) = run.part.at(unit - begin);
         Drawn {
             slot,
-            start: run.begin + start,
+            start: begin + start,
             units,
         }
     }
@@ -210,7 +209,9 @@ impl Group {
     #[inline]
     pub(crate) fn nth(&self, unit: u64) -> &Slot {
         let run = self.run(unit);
-        &run.part.slots[usize::try_from(unit - run.begin).unwrap_or(usize::MAX)]
+        let slots = &run.part.slots;
+        let begin = run.end - slots.len() as u64;
+        &slots[usize::try_from(unit - begin).unwrap_or(usize::MAX)]
     }
 
     #[inline]
