@@ -3,6 +3,7 @@
 
 mod case;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use xds::proto::core::socket_address::PortSpecifier;
 use xds::proto::discovery::DiscoveryResponse;
 use xds::proto::endpoint::lb_endpoint::HostIdentifier;
 use xds::proto::endpoint::{ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints};
-use xds::resource::{Flavour, Kind, MeshTls};
+use xds::resource::{Flavour, Kind, MeshTls, SecretSource};
 use xds::view::{Dead, Settings, View, ViewKey};
 
 use self::case::case;
@@ -76,7 +77,11 @@ impl Three {
         };
         let settings = Settings {
             own: own.clone(),
-            mesh_tls: MeshTls::Off,
+            mesh_tls: MeshTls::Secrets {
+                certificate: "default".into(),
+                ca: "ROOTCA".into(),
+                source: SecretSource::Bootstrap,
+            },
             connect_timeout: Duration::from_secs(3),
             allow_loopback: false,
         };
@@ -135,7 +140,7 @@ impl Three {
 }
 
 /// What the listener does. A gateway with healthy and degraded endpoints behind it stands there twice; Envoy, which has no words
-/// for that, is told the better half.
+/// for that, is told the better half. Under several rules of `distribute` it stands there once for each, and has what all give.
 fn of_listener(tier: &TierView) -> Seen {
     let mut seen = Seen::new();
     for at in &tier.addresses {
@@ -144,9 +149,17 @@ fn of_listener(tier: &TierView) -> Seen {
             weight: at.weight,
             share: at.share,
         };
-        let known = seen.entry(at.address).or_insert(standing);
-        if rank(standing.ready) < rank(known.ready) {
-            *known = standing;
+        match seen.entry(at.address) {
+            Entry::Vacant(place) => drop(place.insert(standing)),
+            Entry::Occupied(mut known) => {
+                let known = known.get_mut();
+                if known.ready == standing.ready {
+                    known.weight += standing.weight;
+                    known.share += standing.share;
+                } else if rank(standing.ready) < rank(known.ready) {
+                    *known = standing;
+                }
+            }
         }
     }
     seen
@@ -313,12 +326,25 @@ proptest! {
 
             let envoy = told(&three.envoy);
             prop_assert_eq!(envoy.len(), tiers.len(), "{:?}", &envoy);
-            for ((at, tier), (priority, localities)) in (0..).zip(&tiers).zip(&envoy) {
-                prop_assert_eq!(at, *priority);
+            for ((at, tier), (priority, localities)) in tiers.iter().enumerate().zip(&envoy) {
+                prop_assert_eq!(u32::try_from(at).ok(), Some(*priority));
                 let told = by_envoy(localities, distributes);
+                // Weights are told for whoever competes: in a tier without `distribute` all, else whoever one rule names. What
+                // several rules give a gateway is told as shares, which are compared below.
+                let competing: Vec<Seen> = match distributes {
+                    false => vec![told.clone()],
+                    true => localities.iter().map(|locality| by_envoy(std::slice::from_ref(locality), true)).collect(),
+                };
                 for ready in [Readiness::Healthy, Readiness::Degraded] {
-                    let [ours, theirs] = [tier, &told].map(|seen| parts(&only(seen, |_, it| it.ready == ready)));
-                    prop_assert!(same(&ours, &theirs, EQUAL), "{priority} {ready:?}: {ours:?} {theirs:?}");
+                    let all = [tier, &told].map(|seen| only(seen, |_, it| it.ready == ready).into_keys().collect::<Vec<_>>());
+                    prop_assert_eq!(&all[0], &all[1], "{} {:?}", priority, ready);
+                    let one_rule = !distributes || !told.keys().any(is_gateway);
+                    for theirs in competing.iter().filter(|_| one_rule) {
+                        let theirs = only(theirs, |_, it| it.ready == ready);
+                        let ours = parts(&only(tier, |address, _| theirs.contains_key(address)));
+                        let theirs = parts(&theirs);
+                        prop_assert!(same(&ours, &theirs, EQUAL), "{priority} {ready:?}: {ours:?} {theirs:?}");
+                    }
                 }
                 let out = |address: &SocketAddr, it: &Standing| it.ready == Readiness::Out && !is_gateway(address);
                 let [ours, theirs] = [tier, &told].map(|seen| only(seen, out).into_keys().collect::<Vec<_>>());

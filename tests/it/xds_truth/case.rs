@@ -154,27 +154,15 @@ pub(super) fn case() -> impl Strategy<Value = Case> {
 }
 
 impl Case {
-    /// A gateway stands once in Envoy's and once in ours; where `distribute` tears what is behind it apart, Envoy cannot be told
-    /// so. There each network is in one place.
-    fn locality(&self, drawn: &Drawn, network: usize) -> &'static str {
-        match (network, self.policy.locality.distribute.is_empty()) {
-            (1, false) => "eu/a",
-            (2, false) => "ap/a",
-            _ => {
-                let drawn: &&str = drawn.locality.get(&LOCALITIES);
-                drawn
-            }
-        }
-    }
-
     fn service(&self, which: usize) -> Service {
         let endpoints = (1..).zip(&self.endpoints[which]).map(|(n, drawn)| {
             let network = drawn.network.index(NETWORKS.len());
             let address = SocketAddr::new(Ipv4Addr::from(0x0a00_0000_u32 + n).into(), 80);
+            let locality: &&str = drawn.locality.get(&LOCALITIES);
             let at = Place {
                 cluster: cluster(network, drawn.second_cluster),
                 network: NETWORKS[network],
-                locality: self.locality(drawn, network),
+                locality,
             };
             Endpoint {
                 health: if self.healthy {

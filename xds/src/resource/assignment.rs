@@ -1,21 +1,27 @@
 //! Who serves a port and subset, seen from one client: tiers, weights, other networks as their gateways. It knows no
 //! protobuf; closeness and weights are the model's, and so the same as the outbound listener's.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod tiers;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use model::{
     Closeness, Endpoint, GatewayState, Health, Join, Locality, MAX_WEIGHT, Network, NetworkId,
-    Place, RemoteSum, RemoteSums, Service, TlsMode, Viewpoint, WEIGHT_SCALE, is_dialable, place,
-    remote_key, through_gateways,
+    Place, Policy, RemoteSum, RemoteSums, Service, TlsMode, Viewpoint, WEIGHT_SCALE,
+    distribute_share, is_dialable, place, remote_key, through_gateways,
 };
+
+use self::tiers::tiers;
 
 /// The hosts of a cluster, the closest tier first; an address stands in it once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Assignment {
     /// The tiers; none is empty.
     pub tiers: Vec<Tier>,
+    /// Whether a rule of `distribute` gives the groups of a tier fixed shares; it may be one rule for all.
+    pub distributed: bool,
     /// What is not in them.
     pub left_out: LeftOut,
 }
@@ -25,7 +31,7 @@ pub struct Assignment {
 pub struct Tier {
     /// How close.
     pub closeness: Closeness,
-    /// By locality rule; without `distribute` the hosts of all groups compete by weight.
+    /// By locality rule and its percent; without `distribute` the hosts of all groups compete by weight.
     pub groups: BTreeMap<(u16, u32), Vec<Host>>,
 }
 
@@ -66,7 +72,7 @@ pub struct LeftOut {
     pub not_mesh: u32,
     /// At an address that nobody may dial.
     pub forbidden: u32,
-    /// In another network, and the client cannot go through its gateway (gRPC).
+    /// In another network, and the client cannot go through its gateway: gRPC, or an Envoy without the mesh's certificates.
     pub behind_gateway: u32,
 }
 
@@ -182,11 +188,18 @@ impl Assignment {
                 hosts.push(gateway(address, load.weight, region));
             }
         }
+        let distributed = is_distributed(around.from, &join.policy);
         Self {
-            tiers: tiers(places),
+            tiers: tiers(places, distributed),
+            distributed,
             left_out,
         }
     }
+}
+
+/// Whether a rule of `distribute` holds for this client.
+pub(super) fn is_distributed(from: &Viewpoint, policy: &Policy) -> bool {
+    distribute_share(from, &policy.locality, &Locality::default()).is_some()
 }
 
 fn direct(address: SocketAddr, endpoint: &Endpoint) -> Host {
@@ -222,42 +235,6 @@ fn gateway(address: SocketAddr, weight: [u64; 3], region: Option<&Arc<str>>) -> 
         },
         gateway: true,
     }
-}
-
-/// An address that stands in several places stays in the closest (Envoy keeps only the first, and there with the first's
-/// weight); within one place its weights are summed, those of the better state alone.
-fn tiers(places: BTreeMap<Place, Vec<Host>>) -> Vec<Tier> {
-    let mut seen: HashMap<SocketAddr, (Place, usize)> = HashMap::new();
-    let mut tiers: Vec<Tier> = Vec::new();
-    for (at, hosts) in places {
-        let mut kept: Vec<Host> = Vec::with_capacity(hosts.len());
-        for host in hosts {
-            let (first, index) = *seen.entry(host.address).or_insert((at, kept.len()));
-            if first != at {
-                continue;
-            }
-            match kept.get_mut(index) {
-                None => kept.push(host),
-                Some(known) if known.state == host.state => known.weight += host.weight,
-                Some(known) if host.state < known.state => *known = host,
-                Some(_) => {}
-            }
-        }
-        if kept.is_empty() {
-            continue;
-        }
-        let group = (at.group, at.percent);
-        match tiers.last_mut() {
-            Some(tier) if tier.closeness == at.closeness => {
-                tier.groups.insert(group, kept);
-            }
-            _ => tiers.push(Tier {
-                closeness: at.closeness,
-                groups: [(group, kept)].into(),
-            }),
-        }
-    }
-    tiers
 }
 
 #[cfg(test)]

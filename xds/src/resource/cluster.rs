@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use model::{Join, LoadBalancer, Locality, Policy, Viewpoint, distribute_share};
+use model::{Join, LoadBalancer, Policy, Viewpoint};
 
+use super::assignment::is_distributed;
 use super::endpoints::mesh_match;
 use super::{Flavour, MeshTls, SecretSource};
 use crate::proto::cluster::circuit_breakers::Thresholds;
@@ -137,12 +138,11 @@ fn lb_config(policy: &Policy) -> Option<LbConfig> {
 /// only for `distribute`.
 fn common_lb_config(policy: &Policy, from: &Viewpoint) -> CommonLbConfig {
     let rule = policy.outlier_detection.unwrap_or_default();
-    let is_distributed = distribute_share(from, &policy.locality, &Locality::default()).is_some();
     CommonLbConfig {
         healthy_panic_threshold: Some(Percent {
             value: rule.min_health_percent.into(),
         }),
-        locality_config_specifier: is_distributed.then_some(
+        locality_config_specifier: is_distributed(from, policy).then_some(
             LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {}),
         ),
         ..CommonLbConfig::default()

@@ -36,11 +36,14 @@ pub fn load_assignment(
     for tier in &assignment.tiers {
         let before = endpoints.len();
         let localities = match flavour {
-            Flavour::Envoy => for_envoy(tier),
-            Flavour::Grpc => for_grpc(tier),
+            Flavour::Envoy => for_envoy(tier, assignment.distributed),
+            Flavour::Grpc => for_grpc(tier, assignment.distributed),
         };
-        let scale = Scale::of(localities.values().flat_map(|(_, hosts)| hosts).copied());
+        let of_tier = Scale::of(localities.values().flat_map(|(_, hosts)| hosts).copied());
         for ((locality, part), (percent, hosts)) in &localities {
+            // Where a locality has its own percent its hosts compete with nobody else.
+            let of_locality = percent.map(|_| Scale::of(hosts.iter().copied()));
+            let scale = of_locality.as_ref().unwrap_or(&of_tier);
             let ready: u64 = weight_in_use(hosts).map(|host| scale.apply(host)).sum();
             let weight = match percent {
                 Some(percent) => *percent,
@@ -48,7 +51,7 @@ pub fn load_assignment(
             };
             endpoints.push(LocalityLbEndpoints {
                 locality: Some(locality_of(locality, *part)),
-                lb_endpoints: hosts.iter().map(|host| lb_endpoint(host, &scale)).collect(),
+                lb_endpoints: hosts.iter().map(|host| lb_endpoint(host, scale)).collect(),
                 load_balancing_weight: Some(UInt32Value { value: weight }),
                 priority,
                 ..LocalityLbEndpoints::default()
@@ -66,9 +69,9 @@ pub fn load_assignment(
 /// Envoy weighs hosts, whatever locality they stand in, unless the cluster asks for locality weights; that is done for
 /// `distribute` alone, and there each rule is one locality, because Envoy scales a locality's weight by how much of it is
 /// ready. What no rule names gets nothing and is left out.
-fn for_envoy(tier: &Tier) -> Localities<'_> {
+fn for_envoy(tier: &Tier, distributed: bool) -> Localities<'_> {
     let mut localities = Localities::new();
-    if !tier.is_distributed() {
+    if !distributed {
         for host in tier.groups.values().flatten() {
             let (_, hosts) = localities.entry((host.locality.clone(), 0)).or_default();
             hosts.push(host);
@@ -86,7 +89,7 @@ fn for_envoy(tier: &Tier) -> Localities<'_> {
 /// gRPC weighs localities and, under `round_robin`, not hosts: hosts of different weight get localities of their own. It
 /// knows neither states nor the loads that go with them, so those that are not ready are left out, and degraded ones count
 /// only where nothing is healthy. With `distribute`, the localities that one rule names have its percent together.
-fn for_grpc(tier: &Tier) -> Localities<'_> {
+fn for_grpc(tier: &Tier, distributed: bool) -> Localities<'_> {
     let all: Vec<&Host> = tier.groups.values().flatten().collect();
     let best = all.iter().map(|host| host.state).min();
     let is_ready = |host: &&Host| host.state != HostState::Unhealthy && Some(host.state) == best;
@@ -104,8 +107,8 @@ fn for_grpc(tier: &Tier) -> Localities<'_> {
                 let of_group = u128::from(weight) * hosts.len() as u128;
                 let share = of_group * u128::from(*percent) * GRPC_SHARE / whole.max(1);
                 let fixed = u32::try_from(share).unwrap_or(u32::MAX).max(1);
-                let fixed = tier.is_distributed().then_some(fixed);
-                if !tier.is_distributed() || *percent > 0 {
+                let fixed = distributed.then_some(fixed);
+                if !distributed || *percent > 0 {
                     localities.insert((locality.clone(), part), (fixed, hosts));
                 }
             }
@@ -119,13 +122,6 @@ fn weight_in_use<'a, 'h>(hosts: &'a [&'h Host]) -> impl Iterator<Item = &'h Host
     let best = hosts.iter().map(|host| host.state).min();
     let hosts = hosts.iter().copied();
     hosts.filter(move |host| Some(host.state) == best)
-}
-
-impl Tier {
-    /// Whether `distribute` gives its groups fixed shares.
-    fn is_distributed(&self) -> bool {
-        self.groups.keys().any(|(_, percent)| *percent != 100) || self.groups.len() > 2
-    }
 }
 
 /// The parts that the localities of all these hosts share.

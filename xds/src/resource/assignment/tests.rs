@@ -2,7 +2,8 @@
 //! which both call.
 
 use model::{
-    Audience, Chunked, Gateway, Hostname, Labels, Origin, Policy, Port, PortMap, Protocol,
+    Audience, Chunked, Distribute, Gateway, Hostname, Labels, LocalityPolicy, Origin, Policy, Port,
+    PortMap, Protocol,
 };
 
 use super::*;
@@ -262,6 +263,95 @@ fn an_address_stands_once_in_the_closest_place() {
             "0 0 10.0.0.1:80 Healthy 2 mesh us/a",
             "1 0 192.0.2.2:15443 Healthy 1 mesh us/z",
             "2 1 192.0.2.3:15443 Healthy 5 mesh ap",
+        ]
+    );
+}
+
+/// `rule's number, its percent: address share, …` of each group, where `eu` is behind one gateway and `distribute` gives its zones
+/// a part each.
+fn shares(endpoints: &[&str], to: &[(&str, u32)]) -> Vec<String> {
+    let rule = Distribute {
+        from: "us/*".into(),
+        to: to.iter().map(|(at, part)| ((*at).into(), *part)).collect(),
+    };
+    let policy = Policy {
+        locality: LocalityPolicy {
+            distribute: vec![rule],
+            ..LocalityPolicy::default()
+        },
+        ..Policy::default()
+    };
+    let service = service(endpoints, policy);
+    let around = Surroundings {
+        from: &from("n1", "us/a"),
+        networks: &networks(&[("n2", &["192.0.2.2:15443"])]),
+        dead: &BTreeSet::new(),
+        allow_loopback: false,
+        through_gateways: true,
+    };
+    let join = service.join(5000, "", Audience::Mesh).expect("a route");
+    let assignment = Assignment::of(&service, &join, &around);
+    assert!(assignment.distributed);
+    let [tier] = &assignment.tiers[..] else {
+        panic!("one tier: {:?}", assignment.tiers);
+    };
+    let group = |((number, percent), hosts): (&(u16, u32), &Vec<Host>)| {
+        let all: u64 = hosts.iter().map(|host| host.weight).sum();
+        let share = |host: &Host| {
+            let part = host.weight as f64 / all as f64;
+            format!("{} {:.2}", host.address, f64::from(*percent) * part)
+        };
+        let hosts: Vec<_> = hosts.iter().map(share).collect();
+        format!("{number}, {percent}: {}", hosts.join(", "))
+    };
+    tier.groups.iter().map(group).collect()
+}
+
+/// Envoy knows a gateway once in a priority: what several rules give it, it gets in one place.
+#[test]
+fn a_gateway_gets_what_all_rules_for_its_network_give() {
+    let to = [("eu/a", 20), ("eu/b", 30), ("us/*", 50)];
+    let alone = [
+        "10.0.0.1:80 n1 us/a",
+        "10.0.0.1:80 n2 eu/a",
+        "10.0.0.2:80 n2 eu/b w=5",
+    ];
+    assert_eq!(
+        shares(&alone, &to),
+        ["0, 50: 192.0.2.2:15443 50.00", "2, 50: 10.0.0.1:80 50.00"]
+    );
+    // Beside others of the first rule it has a half of that and all of the second.
+    let beside = [alone[0], alone[1], alone[2], "10.0.0.9:80 n1 eu/a"];
+    assert_eq!(
+        shares(&beside, &to),
+        [
+            "0, 50: 10.0.0.9:80 10.00, 192.0.2.2:15443 40.00",
+            "2, 50: 10.0.0.1:80 50.00"
+        ]
+    );
+    // Where nobody is ready a rule gives nothing, here as anywhere.
+    let unready = [alone[0], alone[1], "10.0.0.2:80 n2 eu/b unhealthy"];
+    assert_eq!(
+        shares(&unready, &to),
+        ["0, 20: 192.0.2.2:15443 20.00", "2, 50: 10.0.0.1:80 50.00"]
+    );
+}
+
+/// What no rule names gets nothing, also where its gateway is that of what one names.
+#[test]
+fn what_no_rule_names_adds_nothing() {
+    let endpoints = [
+        "10.0.0.1:80 n1 us/a",
+        "10.0.0.1:80 n2 eu/a",
+        "10.0.0.2:80 n2 eu/b",
+        "10.0.0.9:80 n1 eu/b",
+    ];
+    assert_eq!(
+        shares(&endpoints, &[("eu/a", 20), ("us/*", 80)]),
+        [
+            "0, 20: 192.0.2.2:15443 20.00",
+            "1, 80: 10.0.0.1:80 80.00",
+            "65535, 0: 10.0.0.9:80 0.00",
         ]
     );
 }

@@ -25,7 +25,7 @@ fn any_state() -> impl Strategy<Value = HostState> {
     ]
 }
 
-fn any_tiers() -> impl Strategy<Value = Vec<Tier>> {
+fn any_assignment() -> impl Strategy<Value = Assignment> {
     let weight = prop_oneof![Just(WEIGHT), Just(3 * WEIGHT), WEIGHT / 16..1_u64 << 59];
     let host = (
         any_state(),
@@ -33,11 +33,15 @@ fn any_tiers() -> impl Strategy<Value = Vec<Tier>> {
         prop::sample::select(vec!["us/a", "us/b", "eu"]),
     );
     let group = (0_u16..3, prop::collection::vec(host, 1..5));
-    let tier = (any::<bool>(), prop::collection::vec(group, 1..4));
-    prop::collection::vec(tier, 0..4).prop_map(|tiers| {
+    let tier = prop::collection::vec(group, 1..4);
+    let tiers = prop::collection::vec(tier, 0..4);
+    (any::<bool>(), tiers).prop_map(|(distributed, tiers)| {
         let mut port = 0;
-        let mut made = Vec::new();
-        for (distributed, groups) in tiers {
+        let mut made = Assignment {
+            distributed,
+            ..Assignment::default()
+        };
+        for groups in tiers {
             let mut tier = Tier::default();
             for (group, hosts) in groups {
                 // Without `distribute` there are but two groups, of 100 % each.
@@ -51,7 +55,7 @@ fn any_tiers() -> impl Strategy<Value = Vec<Tier>> {
                     hosts.push(self::host(port, state, weight, locality));
                 }
             }
-            made.push(tier);
+            made.tiers.push(tier);
         }
         made
     })
@@ -63,8 +67,7 @@ proptest! {
     /// Contiguous priorities from 0, an address once, a locality once in a priority, weights everywhere, sums within 32
     /// bits: what either client refuses a whole assignment for. And the shares are those of the weights.
     #[test]
-    fn no_client_can_refuse_it(tiers in any_tiers()) {
-        let assignment = Assignment { tiers, ..Assignment::default() };
+    fn no_client_can_refuse_it(assignment in any_assignment()) {
         for flavour in [Flavour::Envoy, Flavour::Grpc] {
             let said = load_assignment("c", &assignment, flavour);
             let mut addresses = BTreeSet::new();
@@ -156,6 +159,7 @@ fn a_rule_of_distribute_is_one_locality() {
     };
     let assignment = Assignment {
         tiers: vec![tier],
+        distributed: true,
         ..Assignment::default()
     };
     let said = load_assignment("c", &assignment, Flavour::Envoy);
@@ -175,6 +179,30 @@ fn a_rule_of_distribute_is_one_locality() {
             ("us".to_owned(), String::new(), 2, 80),
         ]
     );
+}
+
+/// One rule for all is `distribute`, too: its cluster says so, so that Envoy scales a locality's weight by how much of it is
+/// ready, and were there one for each zone, weighted by what is ready there, what is not would count twice.
+#[test]
+fn one_rule_for_all_is_one_locality() {
+    let hosts = vec![
+        host(1, HostState::Healthy, WEIGHT, "us/a"),
+        host(2, HostState::Healthy, WEIGHT, "us/b"),
+        host(3, HostState::Unhealthy, WEIGHT, "us/b"),
+    ];
+    let tier = Tier {
+        groups: [((0, 100), hosts)].into(),
+        ..Tier::default()
+    };
+    for (distributed, count) in [(true, 1), (false, 2)] {
+        let assignment = Assignment {
+            tiers: vec![tier.clone()],
+            distributed,
+            ..Assignment::default()
+        };
+        let said = load_assignment("c", &assignment, Flavour::Envoy);
+        assert_eq!(said.endpoints.len(), count);
+    }
 }
 
 #[test]
