@@ -119,7 +119,9 @@ impl View {
                 networks: &self.snapshot.networks,
                 dead: &self.dead,
                 allow_loopback: settings.allow_loopback,
-                through_gateways: self.flavour == Flavour::Envoy,
+                // A gateway lets nobody in without the mesh's TLS.
+                through_gateways: self.flavour == Flavour::Envoy
+                    && settings.mesh_tls != MeshTls::Off,
             },
             flavour: self.flavour,
             tls: &settings.mesh_tls,

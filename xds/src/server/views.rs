@@ -142,7 +142,8 @@ impl Keeper {
                 sender.send_if_modified(|shelves| {
                     let same = |(a, b)| Arc::ptr_eq(a, b);
                     let kinds = shelves.kinds.iter().zip(&view.shelves().kinds);
-                    let changed = !kinds.into_iter().all(same);
+                    let changed =
+                        shelves.left_out != view.shelves().left_out || !kinds.into_iter().all(same);
                     *shelves = Arc::clone(view.shelves());
                     changed
                 });
@@ -160,7 +161,10 @@ impl Keeper {
 mod tests {
     use std::time::Duration;
 
-    use model::Viewpoint;
+    use model::{
+        Chunked, Endpoint, Health, Hostname, Origin, Port, PortMap, Protocol, Service, TlsMode,
+        Viewpoint,
+    };
 
     use super::*;
     use crate::resource::{Flavour, MeshTls};
@@ -204,6 +208,52 @@ mod tests {
         }
         keeper.update().await;
         assert_eq!(keeper.snapshots.has_changed().ok(), Some(false));
+    }
+
+    /// Streams show what their clients are not told of, also when nothing else has changed.
+    #[tokio::test]
+    async fn what_is_left_out_is_news_by_itself() {
+        let (snapshots, followed) = watch::channel(Arc::default());
+        let (_dead, watched) = watch::channel(Dead::default());
+        let views = Views::start(settings(), followed, watched);
+        let mut looking = views.of(key(0)).await.expect("a view");
+        looking.borrow_and_update();
+        let service = |endpoints| {
+            let service = Service {
+                host: Hostname::parse("a.d.svc").expect("a host"),
+                ports: vec![Port {
+                    number: 80,
+                    name: "http".into(),
+                    protocol: Protocol::Tcp,
+                }],
+                subsets: Default::default(),
+                policy: Arc::default(),
+                endpoints: Chunked::from_items(endpoints),
+            };
+            Arc::new(Snapshot::default().with_service(Arc::new(service)))
+        };
+        snapshots.send_replace(service(Vec::new()));
+        looking.changed().await.expect("the service is told");
+        let before = looking.borrow_and_update().clone();
+        // In a network that no gateway leads to.
+        snapshots.send_replace(service(vec![Endpoint {
+            address: [10, 0, 0, 1].into(),
+            weight: 1,
+            health: Health::Healthy,
+            tls: TlsMode::Istio,
+            ports: Arc::new(PortMap::from([("http".into(), 80)])),
+            labels: Arc::default(),
+            origin: Arc::new(Origin {
+                network: "n2".into(),
+                ..Origin::default()
+            }),
+        }]));
+        looking.changed().await.expect("and what is left out");
+        let after = looking.borrow_and_update().clone();
+        assert_eq!(after.left_out.behind_gateway, 1);
+        for (before, after) in before.kinds.iter().zip(&after.kinds) {
+            assert!(Arc::ptr_eq(before, after), "clients have no news");
+        }
     }
 
     #[tokio::test]

@@ -9,11 +9,16 @@ use model::{
 use proptest::prelude::*;
 
 use super::*;
+use crate::resource::SecretSource;
 
 fn settings() -> Settings {
     Settings {
         own: Viewpoint::default(),
-        mesh_tls: MeshTls::Off,
+        mesh_tls: MeshTls::Secrets {
+            certificate: "default".into(),
+            ca: "ROOTCA".into(),
+            source: SecretSource::Bootstrap,
+        },
         connect_timeout: Duration::from_secs(3),
         allow_loopback: false,
     }
@@ -184,6 +189,27 @@ fn each_port_and_subset_is_a_cluster_and_grpc_asks_for_ports() {
         assert_eq!(names(Kind::Endpoints), clusters);
         assert_eq!(names(Kind::Listener), by_target);
         assert_eq!(names(Kind::Routes), by_target);
+    }
+}
+
+/// Gateways let in nobody without the mesh's TLS: whoever has none is not told of them, and that is counted.
+#[test]
+fn without_the_meshs_certificates_no_gateway_is_told() {
+    let both = vec![endpoint(1, "n1", true), endpoint(2, "n2", true)];
+    let snapshot = Arc::new(Snapshot {
+        networks: Arc::new(gateways(1)),
+        services: Chunked::from_items(vec![service(1, 1, 0, both)]),
+        ..Snapshot::default()
+    });
+    let off = Settings {
+        mesh_tls: MeshTls::Off,
+        ..settings()
+    };
+    for (settings, behind_gateway) in [(settings(), 0), (off, 1)] {
+        let mut view = View::new(&key(Flavour::Envoy), &settings);
+        view.update(&settings, &snapshot, &Dead::default());
+        let left_out = view.shelves().left_out;
+        assert_eq!(left_out.behind_gateway, behind_gateway);
     }
 }
 

@@ -16,7 +16,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::sync::watch;
 use xds::proto::discovery::DeltaDiscoveryRequest;
 use xds::proto::{CLUSTER, ENDPOINTS, core};
-use xds::resource::MeshTls;
+use xds::resource::{MeshTls, SecretSource};
 use xds::server::{Config, Server};
 use xds::view::{Dead, Settings};
 
@@ -141,7 +141,11 @@ async fn an_idle_stream_of_a_thousand_services_holds_less_than_its_target() {
                 network: "n1".into(),
                 ..Viewpoint::default()
             },
-            mesh_tls: MeshTls::Off,
+            mesh_tls: MeshTls::Secrets {
+                certificate: "default".into(),
+                ca: "ROOTCA".into(),
+                source: SecretSource::Bootstrap,
+            },
             connect_timeout: Duration::from_secs(3),
             allow_loopback: false,
         },
