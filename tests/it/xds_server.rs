@@ -9,6 +9,7 @@ use gateway::config::{Gateway, Role, XdsTls};
 use model::{Endpoint, Health, Service};
 use serde_json::Value;
 use sidecar::{Backend, Behaviour, Pki};
+use socket2::{Domain, Socket, Type};
 use tests::{
     Envoy, Mesh, Place, endpoint, find_envoy, get, hello_service, mesh_yaml, until, until_async,
 };
@@ -173,10 +174,20 @@ impl World {
         let (at, old) = self.gateways.remove(0);
         let address = self.address;
         old.stop().await;
+        // In a process of its own the listener would have ended with that; here its task does a moment later.
+        until("the address is free", || is_free(address)).await;
         let mesh = gateway(at, address, self.folder.path(), certificate, &self.text()).await;
         self.gateways.insert(0, (at, mesh));
         self.publish().await;
     }
+}
+
+/// Whether nobody listens there.
+fn is_free(address: SocketAddr) -> bool {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None);
+    let socket = socket.expect("a socket");
+    socket.set_reuse_address(true).expect("set");
+    socket.bind(&address.into()).is_ok()
 }
 
 fn at(address: SocketAddr) -> String {
