@@ -152,9 +152,9 @@ fn what_is_due_when_nobody_listens_any_more_is_a_failure() {
         .filter(|(what, _)| what.starts_with("no connection"))
         .map(|(_, count)| count)
         .sum();
-    // Of 400 that were due, but for what the end cut off.
+    // Of the 400 that are due by then; a machine may be late to end it, and to say what is due.
     let units = outcome.done + outcome.failed() - unopened;
-    assert!((300..=400).contains(&units), "{outcome}");
+    assert!(units >= 300, "{outcome}");
 }
 
 #[test]

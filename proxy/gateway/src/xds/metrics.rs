@@ -46,7 +46,7 @@ pub(crate) fn register(registry: &Registry, server: &Server) -> prometheus::Resu
     gauge(
         registry,
         "causeway_xds_lag_seconds",
-        "How long the xDS stream that is furthest behind has not had, or not accepted, what is newest.",
+        "How long the xDS stream that is furthest behind has lacked a change, not sent to it, not answered or refused by it.",
         &[],
         [([], lag.unwrap_or(Duration::ZERO).as_secs_f64())],
     )?;
