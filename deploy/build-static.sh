@@ -5,8 +5,8 @@
 #   deploy/build-static.sh [PROFILE] [FOLDER]     cargo's profile (dist), and where the image's root is put (target/image)
 #
 # CAUSEWAY_COMMIT is what causeway_build_info says; by default what git says. Folders and dates are kept out of the binary, so
-# that the same sources, tool chain, commit and SOURCE_DATE_EPOCH should give the same one, in whatever folder they lie;
-# deploy/reproduce.sh builds twice and compares the bytes, and has not been run to its end yet. SBOM=yes adds the list of what is
+# that the same sources, tool chain, commit and SOURCE_DATE_EPOCH give the same one, in whatever folder they lie:
+# deploy/reproduce.sh builds twice and compares the bytes. SBOM=yes adds the list of what is
 # compiled in (deploy/sbom.sh), which wants cargo-cyclonedx.
 set -euo pipefail
 cd "$(dirname "$0")/.."
