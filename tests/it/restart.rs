@@ -4,8 +4,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use discovery::Span;
@@ -40,7 +40,6 @@ const SLOW_CLIENTS: u64 = 4;
 #[derive(Debug, Default)]
 struct Tally {
     answered: u64,
-    reconnected: u64,
     cut: Vec<Cut>,
     /// What failed without a connection.
     lost: Vec<String>,
@@ -99,8 +98,16 @@ async fn a_rolling_restart_loses_nothing() {
     };
     let in_service: InService = Arc::new(Mutex::new(addresses(&gateways)));
     let stop = Arc::new(AtomicBool::new(false));
+    let moved = Arc::new(AtomicU64::new(0));
     let clients: Vec<_> = (0..CLIENTS * 2 + SLOW_CLIENTS)
-        .map(|n| tokio::spawn(load(pki.clone(), in_service.clone(), n, stop.clone())))
+        .map(|number| Load {
+            pki: pki.clone(),
+            in_service: in_service.clone(),
+            number,
+            stop: stop.clone(),
+            moved: moved.clone(),
+        })
+        .map(|load| tokio::spawn(load.run()))
         .collect();
 
     let mut old_ones = Vec::new();
@@ -124,6 +131,11 @@ async fn a_rolling_restart_loses_nothing() {
         assert_eq!(old.proxy().open(), 0, "everything has ended");
         old_ones.push(old);
     }
+    // The last close can come right before the drain's end: who has it in its socket may not have read it yet.
+    until_async("those with long connections were moved", async || {
+        moved.load(Relaxed) >= CLIENTS
+    })
+    .await;
     stop.store(true, Relaxed);
     let mut sum = Tally::default();
     for client in clients {
@@ -138,9 +150,9 @@ async fn a_rolling_restart_loses_nothing() {
         }
     }
     println!(
-        "{} answered, {} reconnected, {raced} raced with the close of their connection, {at_end} still waited at the window's end, {} lost",
+        "{} answered, {} moved, {raced} raced with the close of their connection, {at_end} still waited at the window's end, {} lost",
         sum.answered,
-        sum.reconnected,
+        moved.load(Relaxed),
         sum.lost.len()
     );
     assert!(
@@ -148,10 +160,6 @@ async fn a_rolling_restart_loses_nothing() {
         "{} lost, the first: {:?}",
         sum.lost.len(),
         sum.lost[0]
-    );
-    assert!(
-        sum.reconnected >= CLIENTS,
-        "those with long connections were moved: {sum:?}"
     );
     assert!(sum.answered > 500, "{sum:?}");
 }
@@ -212,67 +220,87 @@ fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).expect("not that long")
 }
 
-/// Asks until it is told to stop: even numbers on one connection for as long as it lasts, odd ones on a new one each time; the
-/// last ones ask the slow service.
-async fn load(pki: Arc<Pki>, in_service: InService, number: u64, stop: Arc<AtomicBool>) -> Tally {
-    let mut tally = Tally::default();
-    let mut kept: Option<Connection> = None;
-    let is_slow = number >= CLIENTS * 2;
-    let name = if is_slow {
-        HELLO_NAME.replace("hello", "slow")
-    } else {
-        HELLO_NAME.to_owned()
-    };
-    let think = Duration::from_millis(40 + number * 25);
-    let mut turn = number as usize;
-    while !stop.load(Relaxed) {
-        turn += 1;
-        let mut connection = match kept.take() {
-            Some(connection) => connection,
-            None => {
-                let gateway = {
-                    let known = in_service.lock().expect("not poisoned");
-                    known[turn % known.len()]
-                };
-                let client = Client::new(&pki, gateway).named(&name).expect("a name");
-                match client.connect().await {
+/// One client: asks until it is told to stop.
+struct Load {
+    pki: Arc<Pki>,
+    in_service: InService,
+    /// Even ones ask on one connection for as long as it lasts, odd ones on a new one each time; the last ones ask the slow
+    /// service.
+    number: u64,
+    stop: Arc<AtomicBool>,
+    /// How often a connection that was kept has ended.
+    moved: Arc<AtomicU64>,
+}
+
+impl Load {
+    async fn run(self) -> Tally {
+        let mut tally = Tally::default();
+        let mut kept: Option<Connection> = None;
+        let is_slow = self.number >= CLIENTS * 2;
+        let keeps = self.number.is_multiple_of(2) && !is_slow;
+        let think = Duration::from_millis(40 + self.number * 25);
+        let mut turn = self.number as usize;
+        while !self.stop.load(Relaxed) {
+            turn += 1;
+            let mut connection = match kept.take() {
+                Some(connection) => connection,
+                None => match self.connect(turn, is_slow).await {
                     Ok(connection) => connection,
-                    Err(fault) => {
-                        tally.lost.push(format!("connect: {fault}"));
+                    Err(why) => {
+                        tally.lost.push(why);
                         continue;
                     }
+                },
+            };
+            let began = SystemTime::now().duration_since(UNIX_EPOCH);
+            let began = millis(began.expect("after 1970"));
+            match connection.ask().await {
+                Ok(_) => tally.answered += 1,
+                Err(fault) => {
+                    let (client, why) = (connection.local(), fault.to_string());
+                    tally.cut.push(Cut { client, began, why });
+                    self.moved.fetch_add(u64::from(keeps), Relaxed);
+                    continue;
                 }
             }
-        };
-        let began = SystemTime::now().duration_since(UNIX_EPOCH);
-        let began = millis(began.expect("after 1970"));
-        match connection.ask().await {
-            Ok(_) => tally.answered += 1,
-            Err(fault) => {
-                let (client, why) = (connection.local(), fault.to_string());
-                tally.cut.push(Cut { client, began, why });
+            if !keeps {
+                connection.close().await;
+                tokio::time::sleep(think / 4).await;
                 continue;
             }
+            match tokio::time::timeout(think, connection.closed()).await {
+                Ok(_) => {
+                    self.moved.fetch_add(1, Relaxed);
+                }
+                Err(_) => kept = Some(connection),
+            }
         }
-        if number % 2 == 1 || is_slow {
-            connection.close().await;
-            tokio::time::sleep(think / 4).await;
-        } else if tokio::time::timeout(think, connection.closed())
-            .await
-            .is_ok()
-        {
-            tally.reconnected += 1;
-        } else {
-            kept = Some(connection);
-        }
+        tally
     }
-    tally
+
+    async fn connect(&self, turn: usize, is_slow: bool) -> Result<Connection, String> {
+        let gateway = {
+            let known = self.in_service.lock().expect("not poisoned");
+            known[turn % known.len()]
+        };
+        let name = if is_slow {
+            HELLO_NAME.replace("hello", "slow")
+        } else {
+            HELLO_NAME.to_owned()
+        };
+        let client = Client::new(&self.pki, gateway)
+            .named(&name)
+            .expect("a name");
+        client
+            .connect()
+            .await
+            .map_err(|fault| format!("connect: {fault}"))
+    }
 }
 
 impl Tally {
     fn add(&mut self, other: Self) {
         self.answered += other.answered;
-        self.reconnected += other.reconnected;
         self.cut.extend(other.cut);
         self.lost.extend(other.lost);
     }
