@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
@@ -198,12 +200,25 @@ async fn connection(
     let Some(certificates) = certificates else {
         return serve(stream, peer, shared).await;
     };
+    // What only the handshake needs is given back after it.
+    if let Some(serving) = Box::pin(over_tls(stream, peer, certificates, shared)).await {
+        serving.await;
+    }
+}
+
+/// Shakes hands; what serves the connection then.
+async fn over_tls(
+    stream: TcpStream,
+    peer: SocketAddr,
+    certificates: &Certificates,
+    shared: Shared,
+) -> Option<BoxFuture<'static, ()>> {
     let (config, read_again) = certificates.current();
     if let Some(outcome) = read_again {
         note_renewal(&shared.registry, outcome);
     }
     match timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await {
-        Ok(Ok(stream)) => serve(stream, peer, shared).await,
+        Ok(Ok(stream)) => Some(serve(stream, peer, shared).boxed()),
         failed => {
             shared.registry.refused_connections.fetch_add(1, Relaxed);
             let why = match failed {
@@ -211,6 +226,7 @@ async fn connection(
                 _ => "it took too long".into(),
             };
             tracing::debug!(%peer, why, "an xDS client's TLS handshake failed");
+            None
         }
     }
 }
@@ -235,7 +251,9 @@ fn note_renewal(registry: &Registry, outcome: Result<(), TlsError>) {
     }
 }
 
-async fn serve<S>(stream: S, peer: SocketAddr, shared: Shared)
+/// Serves a connection until it ends. The connection's state is made on the heap at once: each future that it goes through would
+/// keep room for it, three times its size for every idle client.
+fn serve<S>(stream: S, peer: SocketAddr, shared: Shared) -> impl Future<Output = ()> + Send
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -246,28 +264,32 @@ where
         asking.notify_one();
         ready(Ok::<_, Infallible>(answer(request, peer, shared.clone())))
     });
-    let serving = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE_ANSWER)
-        .max_concurrent_streams(STREAMS)
-        .max_send_buf_size(SEND_BUFFER)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .serve_connection(TokioIo::new(stream), service);
-    // Who connects and asks for nothing holds a place that others need.
-    let silent = async {
-        if timeout(HANDSHAKE, asked.notified()).await.is_ok() {
-            pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        ended = serving => if let Err(fault) = ended {
-            tracing::debug!(%peer, %fault, "an xDS client's connection ended badly");
-        },
-        () = silent => {
-            registry.refused_connections.fetch_add(1, Relaxed);
-            tracing::debug!(%peer, "whoever connected has opened no stream");
+    let serving = Box::pin(
+        http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(KEEPALIVE)
+            .keep_alive_timeout(KEEPALIVE_ANSWER)
+            .max_concurrent_streams(STREAMS)
+            .max_send_buf_size(SEND_BUFFER)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .serve_connection(TokioIo::new(stream), service),
+    );
+    async move {
+        // Who connects and asks for nothing holds a place that others need.
+        let silent = async {
+            if timeout(HANDSHAKE, asked.notified()).await.is_ok() {
+                pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            ended = serving => if let Err(fault) = ended {
+                tracing::debug!(%peer, %fault, "an xDS client's connection ended badly");
+            },
+            () = silent => {
+                registry.refused_connections.fetch_add(1, Relaxed);
+                tracing::debug!(%peer, "whoever connected has opened no stream");
+            }
         }
     }
 }

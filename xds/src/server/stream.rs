@@ -134,7 +134,8 @@ impl Conversation {
     async fn next<P: Protocol>(&mut self) -> Option<Result<Framed, Status>> {
         loop {
             let Some(open) = &mut self.open else {
-                match self.begin::<P>().await {
+                // Boxed: an idle stream has no room for what only its beginning needs.
+                match Box::pin(self.begin::<P>()).await {
                     Ok(Some(())) => continue,
                     Ok(None) => return None,
                     Err(status) => return Some(Err(status)),

@@ -28,6 +28,9 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 /// Of issue "xds/", Cost: bytes of an idle stream, of which the resources are shared with all others.
 const STREAM: usize = 64 << 10;
 
+/// What the allocator itself and half-used pages add to that, as `bench xds` finds (PSS less this count): 3 KB.
+const UNSEEN: usize = 4 << 10;
+
 const SERVICES: u32 = 1_000;
 const FEW: usize = 4;
 const MANY: usize = 20;
@@ -166,7 +169,7 @@ async fn an_idle_stream_of_a_thousand_services_holds_less_than_its_target() {
     let of_one = |before: usize| held().saturating_sub(before) / (MANY - FEW);
     let idle = of_one(at_first);
     println!("an idle stream holds {idle} bytes");
-    assert!(idle < STREAM, "{idle} bytes");
+    assert!(idle + UNSEEN < STREAM, "{idle} bytes");
 
     // And not more after changes: one endpoint's goes as one resource.
     for number in 0..3 {
@@ -184,5 +187,5 @@ async fn an_idle_stream_of_a_thousand_services_holds_less_than_its_target() {
     until_settled(&server, MANY).await;
     let later = of_one(at_first);
     println!("and {later} after changes");
-    assert!(later < STREAM, "{later} bytes");
+    assert!(later + UNSEEN < STREAM, "{later} bytes");
 }
