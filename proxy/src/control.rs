@@ -143,7 +143,7 @@ impl Control {
 
     /// What is known of an address, for tests that make it fail.
     #[cfg(test)]
-    pub(crate) fn host(&mut self, key: EndpointKey) -> Arc<crate::host::Host> {
+    pub(crate) fn host(&mut self, key: EndpointKey) -> crate::host::HostRef {
         self.hosts.of(key).0
     }
 
@@ -257,7 +257,7 @@ impl Control {
             self.ejections.forget(key);
             self.routes.recompile_excluding(key, &mut self.hosts, now);
             self.judge_networks(now);
-        } else if Arc::strong_count(&host) <= 2 {
+        } else if host.references() <= 2 {
             // Only the registry and this function still know it: whoever gets the address next begins anew.
             host.forget();
             self.ejections.forget(key);

@@ -1,17 +1,18 @@
 //! What the gateway knows of one dialled address by its own experience: open connections, ejection, ramp, connect time.
 //! It outlives snapshots, is shared by all workers, and never looks at what an API server says.
 
+mod host_ref;
 mod packed;
 mod registry;
 
 use std::hash::BuildHasher;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use model::{EndpointKey, OutlierDetection};
 
+pub use self::host_ref::HostRef;
 use self::packed::Packed;
 pub use self::registry::Hosts;
 use crate::clock::Millis;
@@ -27,8 +28,9 @@ pub struct Host {
     key: Packed,
     /// Ejected, dead, ramping or neither, and since or until when: see [`State`].
     state: AtomicU64,
-    shared: Option<Arc<Self>>,
-    open: AtomicU32,
+    shared: Option<HostRef>,
+    /// References of the gateway itself: see [`HostRef`].
+    own_refs: AtomicU32,
     /// Smoothed connect time in tenths of a millisecond; 0 is unknown.
     connect: AtomicU16,
     failures: AtomicU8,
@@ -68,7 +70,7 @@ impl Host {
             key: Packed::of(key),
             state: AtomicU64::new(0),
             shared: None,
-            open: AtomicU32::new(0),
+            own_refs: AtomicU32::new(0),
             connect: AtomicU16::new(0),
             failures: AtomicU8::new(0),
             ejections: AtomicU8::new(0),
@@ -79,10 +81,11 @@ impl Host {
 
     /// A route's own count for a gateway's address; its health is that of `shared`.
     #[must_use]
-    pub(crate) fn of_route(shared: Arc<Self>) -> Self {
+    pub(crate) fn of_route(shared: HostRef) -> Self {
+        let key = shared.key();
         Self {
-            shared: Some(Arc::clone(&shared)),
-            ..Self::new(shared.key())
+            shared: Some(shared),
+            ..Self::new(key)
         }
     }
 
@@ -102,12 +105,6 @@ impl Host {
     #[must_use]
     pub fn is_of_gateway(&self) -> bool {
         self.shared.is_some()
-    }
-
-    /// Open connections, attempts included.
-    #[must_use]
-    pub fn open(&self) -> u32 {
-        self.open.load(Relaxed)
     }
 
     /// Its usual connect time, smoothed; zero if it is not known.
@@ -272,16 +269,6 @@ impl Host {
         self.health()
             .state
             .store(State::Warming(now).pack(), Relaxed);
-    }
-
-    /// One connection more.
-    pub(crate) fn take(&self) {
-        self.open.fetch_add(1, Relaxed);
-    }
-
-    /// One connection less.
-    pub(crate) fn give_back(&self) {
-        self.open.fetch_sub(1, Relaxed);
     }
 
     /// What tells this address from others, whichever route it was picked for; two addresses share one with a chance of

@@ -12,13 +12,13 @@ use model::{
 
 use super::maglev::Maglev;
 use super::{Balancer, ChunkParts, Class, Compiler, Group, Part, Pool, Share, Tier, Unused};
-use crate::host::Host;
+use crate::host::{Host, HostRef};
 
 /// What a route keeps from one compilation to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Assembly {
     /// The route's own open-connection counts of gateways.
-    pub(crate) gateways: BTreeMap<EndpointKey, Arc<Host>>,
+    pub(crate) gateways: BTreeMap<EndpointKey, HostRef>,
 }
 
 /// What does not come from the chunks.
@@ -155,7 +155,7 @@ fn add_gateways(
         assembly
             .gateways
             .entry(key)
-            .or_insert_with(|| Arc::new(Host::of_route(host)));
+            .or_insert_with(|| HostRef::new(Host::of_route(host)));
         if ejected {
             excluded.push(key);
             return GatewayState::Dead;
@@ -187,9 +187,7 @@ fn add_gateways(
             .add(place, &parts, group.availability);
     }
     // Addresses that no part refers to any more; an open connection or the balancer in force keeps its own.
-    assembly
-        .gateways
-        .retain(|_, host| Arc::strong_count(host) > 1);
+    assembly.gateways.retain(|_, host| host.references() > 1);
 }
 
 impl Draft {

@@ -8,13 +8,13 @@ use model::{Closeness, Origin};
 
 use super::ATTEMPTS;
 use crate::clock::Millis;
-use crate::host::Host;
+use crate::host::{Host, HostRef};
 use crate::table::Route;
 
-/// A host to dial. It counts as an open connection of the host until it is dropped.
+/// A host to dial.
 #[derive(Debug)]
 pub struct Choice {
-    /// What to dial.
+    /// What to dial. This is an open connection of the host until it is dropped: see [`HostRef`].
     pub host: Arc<Host>,
     /// Where that is; of a gateway: its network, and its cluster if it serves just one.
     pub origin: Arc<Origin>,
@@ -38,15 +38,14 @@ pub struct Tried {
 impl Choice {
     /// Counts the connection in.
     pub(crate) fn take(
-        host: &Arc<Host>,
+        host: &HostRef,
         origin: &Arc<Origin>,
         tier: u8,
         closeness: Closeness,
     ) -> Self {
-        host.take();
         Self {
             gateway: host.is_of_gateway(),
-            host: Arc::clone(host),
+            host: host.opened(),
             origin: Arc::clone(origin),
             tier,
             closeness,
@@ -78,12 +77,6 @@ impl Choice {
     #[must_use]
     pub fn usual_connect(&self) -> Duration {
         self.host.usual_connect()
-    }
-}
-
-impl Drop for Choice {
-    fn drop(&mut self) {
-        self.host.give_back();
     }
 }
 

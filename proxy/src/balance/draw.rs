@@ -258,7 +258,7 @@ impl Pool {
 /// One address can stand in two slots, where two clusters list it.
 #[inline]
 fn is_same(one: &Drawn<'_>, other: &Drawn<'_>) -> bool {
-    Arc::ptr_eq(&one.slot.host, &other.slot.host)
+    one.slot.host.is_same(&other.slot.host)
 }
 
 /// A number below `limit`. Those that the limit does not divide evenly are favoured by one in 2^64 over it, which nobody can

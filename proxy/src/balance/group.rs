@@ -6,12 +6,12 @@ use std::sync::Arc;
 use model::Origin;
 
 use crate::clock::Millis;
-use crate::host::Host;
+use crate::host::HostRef;
 
 /// One address to pick.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    pub(crate) host: Arc<Host>,
+    pub(crate) host: HostRef,
     pub(crate) origin: Arc<Origin>,
     /// Cumulative weight within the part, scaled.
     pub(crate) upto: u64,
@@ -58,7 +58,7 @@ pub(crate) struct Drawn<'a> {
 
 impl Part {
     /// Slots from hosts and scaled weights.
-    pub(crate) fn new(entries: Vec<(Arc<Host>, Arc<Origin>, u64)>) -> Self {
+    pub(crate) fn new(entries: Vec<(HostRef, Arc<Origin>, u64)>) -> Self {
         if entries.is_empty() {
             // Shared by all that are empty, as most are.
             return Self::default();
@@ -249,10 +249,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::host::Host;
 
     fn part(weights: &[u64]) -> Part {
         let key = EndpointKey(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
-        let entry = |weight: &u64| (Arc::new(Host::new(key)), Arc::default(), *weight);
+        let entry = |weight: &u64| (HostRef::new(Host::new(key)), Arc::default(), *weight);
         Part::new(weights.iter().map(entry).collect())
     }
 

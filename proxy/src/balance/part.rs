@@ -13,7 +13,7 @@ use model::{
 use super::{Class, Part, Unused};
 use crate::clock::Millis;
 use crate::config::Role;
-use crate::host::{Host, Hosts};
+use crate::host::{HostRef, Hosts};
 use crate::own::Own;
 
 /// Which endpoints a route takes.
@@ -55,7 +55,7 @@ pub(crate) struct Compiler<'a> {
     pub(crate) now: Millis,
 }
 
-type Entries = Vec<(Arc<Host>, Arc<model::Origin>, u64)>;
+type Entries = Vec<(HostRef, Arc<model::Origin>, u64)>;
 
 impl Compiler<'_> {
     /// Compiles one chunk for one route.
@@ -122,7 +122,7 @@ impl Compiler<'_> {
         endpoint: &Endpoint,
         selection: &Selection,
         excluded: &mut Vec<EndpointKey>,
-    ) -> (Arc<Host>, Class) {
+    ) -> (HostRef, Class) {
         let (host, new) = self.hosts.of(key);
         if new && self.warm && selection.join.policy.warmup.is_some() {
             host.warm_up(self.now);

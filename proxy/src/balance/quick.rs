@@ -1,8 +1,6 @@
 //! The pick that nearly every connection gets, in few instructions. It must come to what [`Draw`](super::Draw) comes to by the same
 //! chance, or to nothing.
 
-use std::sync::Arc;
-
 use fastrand::Rng;
 use model::LoadBalancer;
 
@@ -32,7 +30,7 @@ impl Balancer {
         let second = other + u64::from(other >= first);
         let (first, second) = (group.nth(first), group.nth(second));
         let steady = first.host.is_steady() && second.host.is_steady();
-        if !steady || Arc::ptr_eq(&first.host, &second.host) {
+        if !steady || first.host.is_same(&second.host) {
             return None;
         }
         let (open, other) = (first.host.open(), second.host.open());

@@ -1,18 +1,17 @@
 //! Every address that is or was lately in use, once. It is owned by the control task; workers only hold `Arc`s out of it.
 
 use std::hash::BuildHasher;
-use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use model::EndpointKey;
 
-use super::Host;
+use super::{Host, HostRef};
 
 /// The registry of addresses. Keys stand in the hosts themselves, so that an entry costs one pointer.
 #[derive(Debug)]
 pub struct Hosts {
-    table: HashTable<Arc<Host>>,
+    table: HashTable<HostRef>,
     hasher: RandomState,
     /// Sweep when it grows to this: twice of what was in use at the last sweep.
     sweep_at: usize,
@@ -31,21 +30,21 @@ impl Hosts {
     }
 
     /// The host of this address, and whether it is new.
-    pub(crate) fn of(&mut self, key: EndpointKey) -> (Arc<Host>, bool) {
+    pub(crate) fn of(&mut self, key: EndpointKey) -> (HostRef, bool) {
         let hash = self.hasher.hash_one(key);
         if let Some(host) = self.table.find(hash, |host| host.key() == key) {
-            return (Arc::clone(host), false);
+            return (host.clone(), false);
         }
-        let host = Arc::new(Host::new(key));
+        let host = HostRef::new(Host::new(key));
         let hasher = &self.hasher;
         self.table
-            .insert_unique(hash, Arc::clone(&host), |host| hasher.hash_one(host.key()));
+            .insert_unique(hash, host.clone(), |host| hasher.hash_one(host.key()));
         (host, true)
     }
 
     /// The host of this address, if there is one.
     #[must_use]
-    pub fn find(&self, key: EndpointKey) -> Option<&Arc<Host>> {
+    pub fn find(&self, key: EndpointKey) -> Option<&HostRef> {
         self.table
             .find(self.hasher.hash_one(key), |host| host.key() == key)
     }
@@ -69,7 +68,7 @@ impl Hosts {
             return;
         }
         self.table
-            .retain(|host| Arc::strong_count(host) > 1 || host.is_out());
+            .retain(|host| host.references() > 1 || host.is_out());
         self.sweep_at = (self.table.len() * 2).max(SMALL);
     }
 }

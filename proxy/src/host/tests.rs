@@ -64,10 +64,15 @@ fn a_return_ramps_and_the_next_ejection_is_twice_as_long() {
 #[test]
 fn the_health_of_a_gateway_is_shared_and_its_counts_are_not() {
     let host = host();
-    let shared = Arc::new(host);
-    let (a, b) = (Host::of_route(Arc::clone(&shared)), Host::of_route(shared));
-    a.take();
-    assert_eq!((a.open(), b.open()), (1, 0));
+    let shared = HostRef::new(host);
+    let of_route = || HostRef::new(Host::of_route(shared.clone()));
+    let (a, b) = (of_route(), of_route());
+    let connection = a.opened();
+    assert_eq!((a.open(), b.open(), shared.open()), (1, 0, 0));
+    let again = a.clone();
+    assert_eq!(again.open(), 1);
+    drop((connection, again));
+    assert_eq!(a.open(), 0);
     for _ in 0..3 {
         a.dial_failed(&RULE, Millis(1));
     }

@@ -45,13 +45,14 @@ proptest! {
         let policy = Policy { load_balancer: balancer, ..Policy::default() };
         let mut bench = Bench::new();
         let route = bench.apply(service(endpoints.collect(), policy), &[]);
+        let mut busy = Vec::new();
         // After the route is compiled, as an ejection is before control has heard of it.
         for (n, (_, zone, past)) in &all {
             let key = endpoint(*n, zone, Health::Healthy).dial_key("http").expect("a port");
             let host = bench.control.host(key);
             match past {
                 Past::Nothing => {}
-                Past::Busy(open) => (0..*open).for_each(|_| host.take()),
+                Past::Busy(open) => busy.extend((0..*open).map(|_| host.opened())),
                 Past::Ramps => host.readmit(NOW),
                 Past::IsOut => host.found_dead(NOW),
             }
