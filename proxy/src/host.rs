@@ -24,11 +24,24 @@ use crate::outlier;
 /// A gateway of another network serves many routes with different weights: each route has a `Host` of its own that
 /// counts the open connections of that route, and all of them refer to one `Host` for the health of the address.
 #[derive(Debug)]
-pub struct Host {
+pub struct Host(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Address(Health),
+    OfRoute {
+        shared: HostRef,
+        /// As that of [`Health`].
+        own_refs: AtomicU32,
+    },
+}
+
+/// Of an address that is dialled.
+#[derive(Debug)]
+struct Health {
     key: Packed,
     /// Ejected, dead, ramping or neither, and since or until when: see [`State`].
     state: AtomicU64,
-    shared: Option<HostRef>,
     /// References of the gateway itself: see [`HostRef`].
     own_refs: AtomicU32,
     /// Smoothed connect time in tenths of a millisecond; 0 is unknown.
@@ -66,27 +79,23 @@ impl Host {
     /// An address that nothing is known of.
     #[must_use]
     pub(crate) fn new(key: EndpointKey) -> Self {
-        Self {
+        Self(Kind::Address(Health {
             key: Packed::of(key),
             state: AtomicU64::new(0),
-            shared: None,
             own_refs: AtomicU32::new(0),
             connect: AtomicU16::new(0),
             failures: AtomicU8::new(0),
             ejections: AtomicU8::new(0),
             served: AtomicU32::new(0),
             last_resort: AtomicBool::new(false),
-        }
+        }))
     }
 
     /// A route's own count for a gateway's address; its health is that of `shared`.
     #[must_use]
     pub(crate) fn of_route(shared: HostRef) -> Self {
-        let key = shared.key();
-        Self {
-            shared: Some(shared),
-            ..Self::new(key)
-        }
+        let own_refs = AtomicU32::new(0);
+        Self(Kind::OfRoute { shared, own_refs })
     }
 
     /// Where to dial.
@@ -98,13 +107,13 @@ impl Host {
     /// What it is known by.
     #[must_use]
     pub fn key(&self) -> EndpointKey {
-        self.key.unpack()
+        self.health().key.unpack()
     }
 
     /// Whether it is another network's gateway rather than an endpoint.
     #[must_use]
     pub fn is_of_gateway(&self) -> bool {
-        self.shared.is_some()
+        matches!(self.0, Kind::OfRoute { .. })
     }
 
     /// Its usual connect time, smoothed; zero if it is not known.
@@ -279,10 +288,23 @@ impl Host {
     }
 
     #[inline]
-    fn health(&self) -> &Self {
-        self.shared.as_deref().unwrap_or(self)
+    fn health(&self) -> &Health {
+        match &self.0 {
+            Kind::Address(health) => health,
+            Kind::OfRoute { shared, .. } => shared.health(),
+        }
     }
 
+    #[inline]
+    fn own_refs(&self) -> &AtomicU32 {
+        match &self.0 {
+            Kind::Address(health) => &health.own_refs,
+            Kind::OfRoute { own_refs, .. } => own_refs,
+        }
+    }
+}
+
+impl Health {
     fn count_ejection(&self) {
         let _ = self
             .ejections

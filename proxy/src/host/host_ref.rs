@@ -13,7 +13,7 @@ pub struct HostRef(Arc<Host>);
 
 impl HostRef {
     pub(crate) fn new(host: Host) -> Self {
-        host.own_refs.fetch_add(1, Relaxed);
+        host.own_refs().fetch_add(1, Relaxed);
         Self(Arc::new(host))
     }
 
@@ -22,7 +22,7 @@ impl HostRef {
     #[must_use]
     #[inline]
     pub fn open(&self) -> u32 {
-        let own = self.0.own_refs.load(Relaxed);
+        let own = self.0.own_refs().load(Relaxed);
         let all = u32::try_from(Arc::strong_count(&self.0)).unwrap_or(u32::MAX);
         all.saturating_sub(own)
     }
@@ -58,13 +58,13 @@ impl Clone for HostRef {
     fn clone(&self) -> Self {
         // In this order, and in the other one when it is dropped: a connection too few is never seen.
         let host = Arc::clone(&self.0);
-        host.own_refs.fetch_add(1, Relaxed);
+        host.own_refs().fetch_add(1, Relaxed);
         Self(host)
     }
 }
 
 impl Drop for HostRef {
     fn drop(&mut self) {
-        self.0.own_refs.fetch_sub(1, Relaxed);
+        self.0.own_refs().fetch_sub(1, Relaxed);
     }
 }
