@@ -11,6 +11,7 @@ use model::{
 };
 
 use super::maglev::Maglev;
+use super::part::{Entries, by_class};
 use super::{Balancer, ChunkParts, Class, Compiler, Group, Part, Pool, Share, Tier, Unused};
 use crate::host::{Host, HostRef};
 
@@ -165,7 +166,7 @@ fn add_gateways(
     let (groups, no_gateway) = through_gateways(remote, setting.networks, state);
     unused.no_gateway += no_gateway;
     for (place, group) in groups {
-        let mut entries: [Vec<_>; 3] = Default::default();
+        let mut entries = Entries::default();
         for (address, load) in group.gateways {
             let host = &assembly.gateways[&EndpointKey(address)];
             let origin = Arc::new(Origin {
@@ -180,7 +181,7 @@ fn add_gateways(
                 }
             }
         }
-        let parts = entries.map(Part::new);
+        let parts = by_class(entries);
         drafts
             .entry(place.closeness)
             .or_default()
@@ -191,12 +192,10 @@ fn add_gateways(
 }
 
 impl Draft {
-    fn add(&mut self, place: Place, parts: &[Part; 3], availability: Availability) {
+    fn add(&mut self, place: Place, parts: &[(Class, Part)], availability: Availability) {
         let group = self.groups.entry((place.group, place.percent)).or_default();
-        for (all, part) in group.parts.iter_mut().zip(parts) {
-            if !part.slots.is_empty() {
-                all.push(part.clone());
-            }
+        for (class, part) in parts {
+            group.parts[*class as usize].push(part.clone());
         }
         group.availability.add(availability);
     }

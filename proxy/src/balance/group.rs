@@ -8,21 +8,36 @@ use model::Origin;
 use crate::clock::Millis;
 use crate::host::HostRef;
 
-/// One address to pick.
+/// One address to pick; small, because a pick looks at two of very many.
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) host: HostRef,
     pub(crate) origin: Arc<Origin>,
-    /// Cumulative weight within the part, scaled.
-    pub(crate) upto: u64,
 }
+
+/// What becomes a slot, and its weight, scaled.
+pub(crate) type Entry = (HostRef, Arc<Origin>, u64);
 
 /// A run of slots that was compiled together.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Part {
     pub(crate) slots: Arc<[Slot]>,
-    /// The weight of each slot where all are equal, else 0.
-    each: u64,
+    weights: Weights,
+}
+
+/// What the slots of a part weigh, scaled.
+#[derive(Clone, Debug)]
+enum Weights {
+    /// Each of them.
+    Equal(u64),
+    /// Each of them with all before it.
+    Upto(Arc<[u64]>),
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Self::Equal(0)
+    }
 }
 
 /// Parts side by side. Their weight is counted in units: a slot's own weight where all slots weigh the same, so that the slot is
@@ -58,47 +73,62 @@ pub(crate) struct Drawn<'a> {
 
 impl Part {
     /// Slots from hosts and scaled weights.
-    pub(crate) fn new(entries: Vec<(HostRef, Arc<Origin>, u64)>) -> Self {
-        if entries.is_empty() {
-            // Shared by all that are empty, as most are.
-            return Self::default();
-        }
-        let first = entries.first().map_or(0, |(_, _, weight)| *weight);
-        let equal = entries.iter().all(|(_, _, weight)| *weight == first);
-        let mut upto = 0;
-        let slots = entries.into_iter().map(|(host, origin, weight)| {
-            upto += weight;
-            Slot { host, origin, upto }
-        });
+    pub(crate) fn new(entries: Vec<Entry>) -> Self {
+        let weights = || entries.iter().map(|(_, _, weight)| *weight);
+        let first = weights().next().unwrap_or(0);
+        let weights = match weights().all(|weight| weight == first) {
+            true => Weights::Equal(first),
+            false => {
+                let sum = |sum: &mut u64, weight: u64| {
+                    *sum += weight;
+                    Some(*sum)
+                };
+                Weights::Upto(weights().scan(0, sum).collect())
+            }
+        };
+        let slots = entries.into_iter();
+        let slots = slots.map(|(host, origin, _)| Slot { host, origin });
         Self {
             slots: slots.collect(),
-            each: if equal { first } else { 0 },
+            weights,
         }
     }
 
     pub(crate) fn weight(&self) -> u64 {
-        self.slots.last().map_or(0, |slot| slot.upto)
+        self.upto(self.slots.len())
     }
 
     /// Each slot and its own weight.
     pub(crate) fn weighted(&self) -> impl Iterator<Item = (&Slot, u64)> {
-        let mut before = 0;
-        self.slots.iter().map(move |slot| {
-            let weight = slot.upto - before;
-            before = slot.upto;
-            (slot, weight)
-        })
+        let slots = self.slots.iter().enumerate();
+        slots.map(|(at, slot)| (slot, self.upto(at + 1) - self.upto(at)))
+    }
+
+    /// The weight of each slot where all are equal, else 0.
+    fn each(&self) -> u64 {
+        match self.weights {
+            Weights::Equal(each) => each,
+            Weights::Upto(_) => 0,
+        }
+    }
+
+    /// What so many of the slots weigh together.
+    fn upto(&self, count: usize) -> u64 {
+        match &self.weights {
+            Weights::Equal(each) => each * count as u64,
+            Weights::Upto(_) if count == 0 => 0,
+            Weights::Upto(upto) => upto[count - 1],
+        }
     }
 
     /// The slot that a weight below the part's falls on; where it starts within the part; its weight.
     fn at(&self, within: u64) -> (&Slot, u64, u64) {
-        let index = self.slots.partition_point(|slot| slot.upto <= within);
-        let start = match index {
-            0 => 0,
-            _ => self.slots[index - 1].upto,
+        let index = match &self.weights {
+            Weights::Equal(each) => usize::try_from(within / each).unwrap_or(usize::MAX),
+            Weights::Upto(upto) => upto.partition_point(|upto| *upto <= within),
         };
-        let slot = &self.slots[index];
-        (slot, start, slot.upto - start)
+        let start = self.upto(index);
+        (&self.slots[index], start, self.upto(index + 1) - start)
     }
 }
 
@@ -120,7 +150,7 @@ impl Group {
         let Some(first) = parts.first() else {
             return Self::default();
         };
-        let equal = first.each > 0 && parts.iter().all(|part| part.each == first.each);
+        let equal = first.each() > 0 && parts.iter().all(|part| part.each() == first.each());
         let mut end = 0;
         let runs: Box<[Run]> = parts
             .into_iter()
@@ -172,7 +202,7 @@ impl Group {
     /// What a unit weighs.
     pub(crate) fn unit(&self) -> u64 {
         match (self.equal, self.runs.first()) {
-            (true, Some(run)) => run.part.each,
+            (true, Some(run)) => run.part.each(),
             _ => 1,
         }
     }

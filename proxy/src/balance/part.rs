@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use model::{
     Availability, Endpoint, EndpointKey, Health, Join, Labels, MAX_WEIGHT, Place, RemoteSum,
     RemoteSums, TlsMode, Viewpoint, WEIGHT_SCALE, is_dialable, place, remote_key,
 };
 
+use super::group::Entry;
 use super::{Class, Part, Unused};
 use crate::clock::Millis;
 use crate::config::Role;
@@ -37,7 +37,8 @@ pub(crate) struct ChunkParts {
 #[derive(Debug)]
 pub(crate) struct LocalParts {
     pub(crate) place: Place,
-    pub(crate) parts: [Part; 3],
+    /// Only those that have something in them.
+    pub(crate) parts: Box<[(Class, Part)]>,
     pub(crate) availability: Availability,
 }
 
@@ -55,13 +56,14 @@ pub(crate) struct Compiler<'a> {
     pub(crate) now: Millis,
 }
 
-type Entries = Vec<(HostRef, Arc<model::Origin>, u64)>;
+/// By [`Class`].
+pub(crate) type Entries = [Vec<Entry>; 3];
 
 impl Compiler<'_> {
     /// Compiles one chunk for one route.
     pub(crate) fn chunk(&mut self, endpoints: &[Endpoint], selection: &Selection) -> ChunkParts {
         let mut compiled = ChunkParts::default();
-        let mut local: BTreeMap<Place, ([Entries; 3], Availability)> = BTreeMap::new();
+        let mut local: BTreeMap<Place, (Entries, Availability)> = BTreeMap::new();
         for endpoint in endpoints {
             let join = &selection.join;
             if endpoint.health == Health::Terminating || !selects(&join.labels, &endpoint.labels) {
@@ -104,7 +106,7 @@ impl Compiler<'_> {
             .into_iter()
             .map(|(place, (entries, availability))| LocalParts {
                 place,
-                parts: entries.map(Part::new),
+                parts: by_class(entries),
                 availability,
             })
             .collect();
@@ -140,6 +142,14 @@ impl Compiler<'_> {
     }
 }
 
+/// The parts of those classes that have somebody: most have one.
+pub(crate) fn by_class(entries: Entries) -> Box<[(Class, Part)]> {
+    let all = Class::ALL.into_iter().zip(entries);
+    let some = all.filter(|(_, entries)| !entries.is_empty());
+    some.map(|(class, entries)| (class, Part::new(entries)))
+        .collect()
+}
+
 /// Whether an address is never dialled (design section 5): those that nobody dials, and our own listeners.
 pub(crate) fn is_forbidden(address: SocketAddr, own: &Own, allow_loopback: bool) -> bool {
     !is_dialable(address.ip(), allow_loopback) || own.leads_here(address)
@@ -149,11 +159,9 @@ impl ChunkParts {
     /// Whether it was compiled with a host that has been ejected since, or without one that is back.
     pub(crate) fn is_stale(&self, hosts: &Hosts) -> bool {
         let back = |key: &EndpointKey| hosts.find(*key).is_none_or(|host| !host.is_out());
-        let ready = self
-            .local
-            .iter()
-            .flat_map(|local| &local.parts[..Class::Rest as usize]);
-        let mut slots = ready.flat_map(|part| part.slots.iter());
+        let parts = self.local.iter().flat_map(|local| &local.parts);
+        let ready = parts.filter(|(class, _)| *class != Class::Rest);
+        let mut slots = ready.flat_map(|(_, part)| part.slots.iter());
         self.excluded.iter().any(back) || slots.any(|slot| slot.host.is_out())
     }
 
