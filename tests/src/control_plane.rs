@@ -12,7 +12,10 @@ use discovery::kubernetes::client::{self, Home, Local};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-pub(crate) use self::apply::{documents, path_of};
+pub(crate) use self::apply::{documents, passes, path_of};
+
+/// How often a start is tried.
+const STARTS: usize = 3;
 
 /// A running API server; killed when this is dropped.
 pub struct ControlPlane {
@@ -106,8 +109,26 @@ impl Drop for ControlPlane {
     }
 }
 
-/// Starts the program and waits for its kubeconfig, which it prints once it is ready.
+/// Starts it, and again where it ends instead of getting ready: on a busy machine it gives itself too little time for what it does
+/// first, and a port that was free a moment ago may be taken.
 async fn spawn(binary: &Path, folder: &Path, address: IpAddr, port: u16) -> Child {
+    let mut said = String::new();
+    for _ in 0..STARTS {
+        match try_spawn(binary, folder, address, port).await {
+            Ok(process) => return process,
+            Err(log) => said = log,
+        }
+    }
+    panic!("the API server does not get ready: {said}");
+}
+
+/// Starts the program and waits for its kubeconfig, which it prints once it is ready; or gives what it said.
+async fn try_spawn(
+    binary: &Path,
+    folder: &Path,
+    address: IpAddr,
+    port: u16,
+) -> Result<Child, String> {
     let log = std::fs::File::create(folder.join("log")).expect("a log");
     let mut process = Command::new(binary)
         .arg("-data")
@@ -128,11 +149,10 @@ async fn spawn(binary: &Path, folder: &Path, address: IpAddr, port: u16) -> Chil
     if !said.contains("current-context") {
         let _ = process.kill();
         let _ = process.wait();
-        let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
-        panic!("the API server does not get ready: {log}");
+        return Err(std::fs::read_to_string(folder.join("log")).unwrap_or_default());
     }
     std::fs::write(kubeconfig(folder), said).expect("written");
-    process
+    Ok(process)
 }
 
 fn kubeconfig(folder: &Path) -> PathBuf {

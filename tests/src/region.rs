@@ -1,19 +1,21 @@
 //! Regions: in each a real API server with what users apply, an endpoint of `hello` and a gateway that finds all by itself.
 //! Only for tests that run [`in_namespace`](crate::in_namespace): everything has 10.x addresses.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use discovery::kubernetes::remote_secret::{self, Request};
+use discovery::kubernetes::remote_secret::{self, RemoteSecretError, Request};
 use gateway::App;
 use gateway::config;
 use serde_json::Value;
 use sidecar::{Backend, Client, Pki};
 use tempfile::TempDir;
 
+use crate::control_plane::passes;
 use crate::{ControlPlane, until_async};
 
 const CLUSTER: &str = include_str!("../fixtures/cluster.yaml");
@@ -249,8 +251,17 @@ source: {source}
             server: None,
             duration: Some(Duration::from_secs(3600)),
         };
-        let made = remote_secret::create(self.plane.home(), &request).await;
-        made.expect("a Secret").yaml
+        let yaml = RefCell::new(String::new());
+        until_async(&format!("{} gives a Secret", self.name), async || {
+            match remote_secret::create(self.plane.home(), &request).await {
+                Ok(made) => yaml.replace(made.yaml),
+                Err(RemoteSecretError::Api { fault, .. }) if passes(&fault) => return false,
+                Err(fault) => panic!("{} gives no Secret: {fault}", self.name),
+            };
+            true
+        })
+        .await;
+        yaml.into_inner()
     }
 
     /// Waits until its gateway has synced so many clusters.

@@ -61,7 +61,7 @@ pub(super) fn helm_on(
 }
 
 pub(super) async fn object(plane: &ControlPlane, path: &str) -> Value {
-    let answer = plane.api().get(path).await;
+    let answer = plane.get(path).await;
     answer.unwrap_or_else(|fault| panic!("{path}: {fault}"))
 }
 
@@ -255,7 +255,7 @@ async fn upgraded_in_its_place(helm: &Helm, binary: &Path, old: &str) {
         .any(|(key, _)| key.contains("inject"));
     assert!(!injects, "{template}");
     let role = "/apis/rbac.authorization.k8s.io/v1/namespaces/istio-system/roles/eastwest-gateway";
-    let role: Result<Value, Fault> = plane.api().get(role).await;
+    let role = plane.get(role).await;
     assert!(matches!(role, Err(Fault::NotFound(_))), "{role:?}");
 
     helm_on(helm, &plane, &["rollback", "eastwest-gateway"], &[]);
@@ -267,7 +267,7 @@ async fn upgraded_in_its_place(helm: &Helm, binary: &Path, old: &str) {
     let volumes = template["spec"]["volumes"].as_array();
     assert!(volumes.is_none_or(Vec::is_empty), "{template}");
     let ours = "/api/v1/namespaces/istio-system/configmaps/eastwest-gateway-config";
-    let ours: Result<Value, Fault> = plane.api().get(ours).await;
+    let ours = plane.get(ours).await;
     assert!(matches!(ours, Err(Fault::NotFound(_))), "{ours:?}");
 }
 

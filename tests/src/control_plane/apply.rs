@@ -1,5 +1,7 @@
 //! Objects as users write them, applied on the server's side. No controller runs, so a status is applied like the rest.
 
+use std::cell::{Cell, RefCell};
+
 use discovery::kubernetes::api::Fault;
 use http::Method;
 use serde_json::Value;
@@ -26,6 +28,25 @@ impl ControlPlane {
         }
     }
 
+    /// What is at this path; an answer that does not come in time is asked for again.
+    ///
+    /// # Errors
+    /// Why there is none.
+    ///
+    /// # Panics
+    /// When the server is never in a state to answer.
+    pub async fn get(&self, path: &str) -> Result<Value, Fault> {
+        let answer = RefCell::new(Err(Fault::BadRequest("nothing was asked")));
+        crate::until_async(&format!("{path} is answered for"), async || {
+            let said = self.api().get(path).await;
+            let is_answer = !matches!(&said, Err(fault) if passes(fault));
+            *answer.borrow_mut() = said;
+            is_answer
+        })
+        .await;
+        answer.into_inner()
+    }
+
     /// Deletes every object of this YAML text; nothing but kinds and names is looked at.
     ///
     /// # Panics
@@ -33,12 +54,26 @@ impl ControlPlane {
     pub async fn delete(&self, yaml: &str) {
         for object in documents(yaml) {
             let path = path_of(&object);
-            let deleted =
-                self.api()
-                    .change::<Value>(Method::DELETE, &path, "application/json", Vec::new());
-            deleted
-                .await
-                .unwrap_or_else(|fault| panic!("{path} cannot be deleted: {fault}"));
+            let unheard = Cell::new(false);
+            crate::until_async(&format!("{path} is deleted"), async || {
+                let deleted = self.api().change::<Value>(
+                    Method::DELETE,
+                    &path,
+                    "application/json",
+                    Vec::new(),
+                );
+                match deleted.await {
+                    Ok(_) => true,
+                    // By the request before, whose answer did not come.
+                    Err(Fault::NotFound(_)) if unheard.get() => true,
+                    Err(fault) if passes(&fault) => {
+                        unheard.set(true);
+                        false
+                    }
+                    Err(fault) => panic!("{path} cannot be deleted: {fault}"),
+                }
+            })
+            .await;
         }
     }
 
@@ -54,11 +89,22 @@ impl ControlPlane {
             );
             match patched.await {
                 Err(Fault::NotFound(_)) => false,
+                Err(fault) if passes(&fault) => false,
                 Err(fault) => panic!("{path} cannot be applied: {fault}"),
                 Ok(_) => true,
             }
         })
         .await;
+    }
+}
+
+/// Whether the same request may have a better answer soon: not when the server refuses it, but when it has too much to do on a
+/// busy machine, with an etcd that is slow, or when the connection was one of a server that has ended.
+pub(crate) fn passes(fault: &Fault) -> bool {
+    match fault {
+        Fault::Busy { .. } | Fault::Unreachable(_) | Fault::Silent(_) => true,
+        Fault::Status { status, .. } => *status >= 500,
+        _ => false,
     }
 }
 

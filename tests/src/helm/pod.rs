@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::ControlPlane;
 
-/// A running gateway; ended when this is dropped.
+/// A running gateway; ended when this is dropped. When its story has failed by then, what it logged is told.
 pub struct Pod {
     process: Child,
     folder: TempDir,
@@ -77,18 +77,16 @@ impl Pod {
     pub fn account(&self) -> &Api {
         &self.account
     }
-
-    /// Everything it has logged.
-    #[must_use]
-    pub fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
-    }
 }
 
 impl Drop for Pod {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.folder.path().join("log"));
+            println!("{}", log.unwrap_or_default());
+        }
     }
 }
 
