@@ -10,6 +10,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, se
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::until::PATIENCE;
 use crate::{gateway_yaml, get, metric, until, until_async};
 
 /// A running `causeway run`, ended when this is dropped.
@@ -87,7 +88,7 @@ impl Child {
     /// Runs the binary to its end: how it ended, and what it said.
     ///
     /// # Panics
-    /// When it does not end within a minute.
+    /// When it does not end within two minutes.
     pub async fn run_to_end(
         binary: &str,
         more: &str,
@@ -100,7 +101,7 @@ impl Child {
             loop {
                 match process.try_wait().expect("a child") {
                     Some(status) => return Some(status),
-                    None if started.elapsed().as_secs() > 60 => break,
+                    None if started.elapsed() > PATIENCE => break,
                     None => std::thread::sleep(std::time::Duration::from_millis(10)),
                 }
             }
@@ -127,7 +128,7 @@ impl Child {
     /// Waits until it has ended by itself.
     ///
     /// # Panics
-    /// When it does not within a minute.
+    /// When it does not within two minutes.
     pub async fn ended(&mut self) -> ExitStatus {
         let process = RefCell::new(&mut self.process);
         until("it ends", || {

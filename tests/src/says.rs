@@ -8,7 +8,7 @@ use crate::{Mesh, get, metric, until_async};
 /// Waits until the metric counts an end for this reason, the log has its line, and `/failures` the same if it is one.
 ///
 /// # Panics
-/// When one of them does not within a minute, or they differ.
+/// When one of them does not within two minutes, or they differ.
 pub async fn says(mesh: &Mesh, reason: Reason) {
     let name = reason.as_str();
     let label = format!("reason=\"{name}\"");

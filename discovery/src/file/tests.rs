@@ -261,7 +261,7 @@ async fn until(source: &Source, what: &str, holds: impl Fn(&Source) -> bool) {
         }
     };
     assert!(
-        tokio::time::timeout(Duration::from_secs(20), waiting)
+        tokio::time::timeout(Duration::from_secs(60), waiting)
             .await
             .is_ok(),
         "waited in vain until {what}"
@@ -418,7 +418,7 @@ async fn a_file_that_is_replaced_all_the_time_is_followed() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    let followed = tokio::time::timeout(Duration::from_secs(20), writing).await;
+    let followed = tokio::time::timeout(Duration::from_secs(60), writing).await;
     assert!(followed.is_ok(), "{:?}", source.status.borrow());
     assert_eq!(source.status.borrow().failures, 0);
 }

@@ -29,7 +29,7 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    let outcome = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+    let outcome = tokio::time::timeout(Duration::from_secs(60), waiting).await;
     assert!(outcome.is_ok(), "waited in vain until {what}");
 }
 
