@@ -43,4 +43,4 @@ pub use self::prometheus::{Prometheus, Target, check_metrics, tool};
 pub use self::region::{Region, Regions};
 pub use self::says::says;
 pub use self::secrets::Secrets;
-pub use self::until::{until, until_async};
+pub use self::until::{in_one_of_three, until, until_async};

@@ -1,4 +1,4 @@
-//! A real Prometheus that scrapes gateways every 200 ms, and its tools. It must not judge what it finds.
+//! A real Prometheus that scrapes gateways every second, and its tools. It must not judge what it finds.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -44,13 +44,13 @@ impl Prometheus {
         // JSON is YAML.
         let text = serde_json::json!({"scrape_configs": [{
             "job_name": "causeway",
-            "scrape_interval": "200ms",
-            "scrape_timeout": "200ms",
+            "scrape_interval": "1s",
+            "scrape_timeout": "1s",
             "static_configs": targets,
         }]});
         std::fs::write(&config, text.to_string()).expect("written");
-        // Free a moment ago; Prometheus cannot be given a socket.
-        let free = std::net::TcpListener::bind(("127.0.0.1", 0));
+        // Free a moment ago; Prometheus cannot be given a socket. Nobody else takes ports of this address.
+        let free = std::net::TcpListener::bind((sidecar::fresh_loopback(), 0));
         let address = free.and_then(|listener| listener.local_addr());
         let address = address.expect("a free port");
         let data = folder.path().join("data");
