@@ -108,9 +108,11 @@ async fn long_connections_are_shared_evenly_by_the_workers() {
 async fn promtool_finds_nothing_to_blame() {
     let (mesh, _backend) = before_one(|_| {}).await;
     mesh.client(Role::Inbound).ask().await.expect("an answer");
-    let text = scrape(&mesh).await;
-    assert!(text.contains("istio_tcp_sent_bytes_total{"), "{text}");
-    check_metrics(&text);
+    until_async("its bytes are counted", async || {
+        scrape(&mesh).await.contains("istio_tcp_sent_bytes_total{")
+    })
+    .await;
+    check_metrics(&scrape(&mesh).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
