@@ -141,7 +141,9 @@ struct Served {
 
 impl Served {
     fn start(binary: PathBuf) -> Self {
-        let mut server = Foreign::start(&binary, &["server"]);
+        // Nobody else takes ports of this address, so that it can come back there.
+        let address = format!("{}:0", sidecar::fresh_loopback());
+        let mut server = Foreign::start(&binary, &["server", &address]);
         let address = server.hear()["address"]
             .as_str()
             .expect("an address")

@@ -11,6 +11,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, CertifiedKey, DnType, IsCa, KeyPair,
 };
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 use tests::{
     CannotBuild, Grpc, Mesh, Place, endpoint, find_grpc, get, hello_service, mesh_yaml, say, until,
     until_async,
@@ -100,6 +101,7 @@ impl World {
     async fn restart(self) -> Self {
         let text = self.text();
         self.mesh.stop().await;
+        until_free(self.address).await;
         let mesh = gateway(self.address, self.tls.clone(), &text).await;
         Self { mesh, ..self }
     }
@@ -139,6 +141,18 @@ impl World {
         }
         text.replace("/etc/certs", certificates)
     }
+}
+
+/// Waits until nobody listens there. In a process of its own a gateway's listener for xDS ends with that; here its task does a moment
+/// after the stop.
+pub(super) async fn until_free(address: SocketAddr) {
+    until("the address is free", || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None);
+        let socket = socket.expect("a socket");
+        socket.set_reuse_address(true).expect("set");
+        socket.bind(&address.into()).is_ok()
+    })
+    .await;
 }
 
 /// A gateway that begins with this mesh file.

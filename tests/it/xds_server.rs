@@ -10,7 +10,6 @@ use gateway::config::{Gateway, Role, XdsTls};
 use model::{Endpoint, Health, Service};
 use serde_json::Value;
 use sidecar::{Backend, Behaviour, Pki};
-use socket2::{Domain, Socket, Type};
 use tests::{
     Envoy, Mesh, Place, endpoint, find_envoy, get, hello_service, mesh_yaml, until, until_async,
 };
@@ -18,7 +17,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use self::traffic::Traffic;
-use super::xds_grpc::certificates;
+use super::xds_grpc::{certificates, until_free};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const CLUSTER: &str = "outbound|5000||hello.default.svc.cluster.local";
@@ -176,20 +175,11 @@ impl World {
         let (at, old) = self.gateways.remove(0);
         let address = self.address;
         old.stop().await;
-        // In a process of its own the listener would have ended with that; here its task does a moment later.
-        until("the address is free", || is_free(address)).await;
+        until_free(address).await;
         let mesh = gateway(at, address, self.folder.path(), certificate, &self.text()).await;
         self.gateways.insert(0, (at, mesh));
         self.publish().await;
     }
-}
-
-/// Whether nobody listens there.
-fn is_free(address: SocketAddr) -> bool {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None);
-    let socket = socket.expect("a socket");
-    socket.set_reuse_address(true).expect("set");
-    socket.bind(&address.into()).is_ok()
 }
 
 fn at(address: SocketAddr) -> String {
@@ -204,6 +194,8 @@ async fn gateway(at: Place, xds: SocketAddr, folder: &Path, certificate: &str, m
         config.cluster = at.cluster.into();
         config.network = at.network.into();
         config.locality = at.locality.into();
+        // While a gateway is dead nobody else takes a port of this address, so that it can come back there.
+        config.listeners[0].address = SocketAddr::new(sidecar::fresh_loopback(), 0);
         if at.cluster == US.cluster {
             config.xds.address = Some(xds);
             config.xds.tls = Some(XdsTls {
