@@ -117,7 +117,7 @@ async fn accepts_and_stays_silent() {
     let pki = Pki::new();
     let backend = backend(&pki).await;
     backend.set(Behaviour::Silence).await.expect("port kept");
-    let client = Client::new(&pki, backend.address()).with_limit(Duration::from_millis(50));
+    let client = Client::new(&pki, backend.address()).with_limit(Duration::from_secs(1));
     assert_eq!(kind(client.ask().await), Kind::Timeout);
     assert_eq!(backend.connections(), 1);
 }
@@ -130,7 +130,7 @@ async fn a_delayed_answer_is_told_from_a_dead_endpoint() {
         .set(Behaviour::Delay(Duration::from_secs(3600)))
         .await
         .expect("port kept");
-    let client = Client::new(&pki, backend.address()).with_limit(Duration::from_secs(1));
+    let client = Client::new(&pki, backend.address()).with_limit(Duration::from_secs(3));
     let mut connection = client
         .connect()
         .await

@@ -4,6 +4,12 @@ use std::net::TcpListener;
 
 use super::*;
 
+/// For who says all there is: a thread of it may have to wait for a processor.
+const LONG: Patience = Patience {
+    silence: Duration::from_secs(60),
+    whole: Duration::from_secs(60),
+};
+
 const SHORT: Patience = Patience {
     silence: Duration::from_millis(200),
     whole: Duration::from_millis(600),
@@ -51,7 +57,11 @@ fn told(manner: Manner) -> String {
             Manner::Reset => {}
         }
     });
-    let answer = ask(address, "/status", SHORT);
+    let patience = match manner {
+        Manner::Say(_) | Manner::Reset => LONG,
+        Manner::Hold(_) | Manner::Drip(_) => SHORT,
+    };
+    let answer = ask(address, "/status", patience);
     serving.join().expect("it ends");
     match answer {
         Ok(value) => format!("answered {value}"),
