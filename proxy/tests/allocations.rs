@@ -75,11 +75,15 @@ fn from_hello_to_relay_only_tokio_allocates() {
     }
     done(WARM);
     // When the runtime looks at its sockets between the two that a connection closes, tokio makes its list twice; so the
-    // least of several rounds is the count.
+    // least of several rounds is the count. On a busy machine, where the worker is often interrupted there, it takes some more.
     const COUNTED: u64 = 100;
+    let expected = PER_CONNECTION * usize::try_from(COUNTED).expect("small");
     let mut dials = WARM;
     let mut least = usize::MAX;
-    for _ in 0..8 {
+    for round in 0..100 {
+        if round >= 8 && least == expected {
+            break;
+        }
         let before = ALLOCATOR.stats().allocations;
         for _ in 0..COUNTED {
             exchange(gateway, &hello);
@@ -95,10 +99,7 @@ fn from_hello_to_relay_only_tokio_allocates() {
     assert!(proxy.dials() > 0);
     let of_question = ALLOCATOR.stats().allocations - asked;
     assert_eq!(of_question, 0, "the question must not disturb the count");
-    assert_eq!(
-        least,
-        PER_CONNECTION * usize::try_from(COUNTED).expect("small")
-    );
+    assert_eq!(least, expected);
     stop.store(true, Ordering::Relaxed);
     drop(TcpStream::connect(address));
     serving.join().expect("the backend ends");
