@@ -158,7 +158,8 @@ impl Region {
         App::start(config).await.expect("the gateway starts")
     }
 
-    /// What a gateway of it is told, with this source, written as in `gateway.yaml`.
+    /// What a gateway of it is told, with this source, written as in `gateway.yaml`. It dials nobody else beside who comes first,
+    /// however late a busy machine tells that he has answered.
     ///
     /// # Panics
     /// When the source is no good.
@@ -179,6 +180,7 @@ admin: {{address: '127.0.0.1:0'}}
 stats: {{address: '127.0.0.1:0'}}
 ready: {{address: '127.0.0.1:0'}}
 drain: {{announce: 1s}}
+timeouts: {{stagger: 5s}}
 source: {source}
 ",
             self.inbound(),
