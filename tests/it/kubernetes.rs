@@ -1,5 +1,6 @@
 //! Three regions that find each other: real API servers, real TLS, and a gateway in each.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -23,13 +24,18 @@ pub(crate) fn api_server(test: &str) -> Option<PathBuf> {
     }
 }
 
-/// Waits until a local workload of this region is answered by one of these clusters, and gives how often each answered 60.
+/// Waits until a local workload of this region has been answered by each of these clusters, and gives how often each answered 60.
+/// On a busy machine a network can look dead for some seconds to whoever probes it.
 async fn answers(regions: &Regions, region: &Region, expected: &[&str]) -> BTreeMap<String, u32> {
+    let missing = RefCell::new(expected.to_vec());
     until_async(
         &format!("{} reaches {expected:?}", region.name),
         async || {
             let answer = region.ask(&regions.pki).await;
-            answer.is_ok_and(|who| expected.contains(&who.as_str()))
+            if let Ok(who) = answer {
+                missing.borrow_mut().retain(|name| *name != who);
+            }
+            missing.borrow().is_empty()
         },
     )
     .await;
@@ -64,7 +70,6 @@ async fn each_region_reaches_all_three_and_its_own_first() {
         }
         region.set_ready(false).await;
         let spilled = answers(&regions, region, &names).await;
-        assert_eq!(spilled.len(), 2, "all others are reached: {spilled:?}");
         assert!(!spilled.contains_key(region.name), "{spilled:?}");
         // Inbound traffic is never sent on to another network.
         let refused = Client::new(&regions.pki, region.inbound()).ask().await;
