@@ -1,4 +1,4 @@
-//! One route's endpoints, compiled for picking: tiers, shares over them, slots with cumulative weights. It is immutable;
+//! One route's endpoints, compiled for picking: tiers, shares over them, slots and their weights. It is immutable;
 //! whatever changes by itself is in the hosts that the slots refer to.
 //!
 //! ```text

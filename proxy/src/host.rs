@@ -18,8 +18,8 @@ pub use self::registry::Hosts;
 use crate::clock::Millis;
 use crate::outlier;
 
-/// The state of one dialled address: one cache line together with the counts of its `Arc`, because a pick looks at two of
-/// them and there may be a million.
+/// The state of one dialled address: less than a cache line together with the counts of its `Arc`, because a pick looks at two
+/// of them and there may be a million.
 ///
 /// A gateway of another network serves many routes with different weights: each route has a `Host` of its own that
 /// counts the open connections of that route, and all of them refer to one `Host` for the health of the address.
@@ -69,10 +69,10 @@ pub enum State {
     Dead(Millis),
 }
 
-/// The three uppermost bits of `Host::state` name the state, the others are its moment.
+/// The three uppermost bits of `Health::state` name the state, the others are its moment.
 const TAG: u32 = 61;
 
-/// Milliseconds in a unit of `Host::served`: so coarse that 32 bits last for years, and finer than any interval of probes.
+/// Milliseconds in a unit of `Health::served`: so coarse that 32 bits last for years, and finer than any interval of probes.
 const SERVED_UNIT: u64 = 50;
 
 impl Host {

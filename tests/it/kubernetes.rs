@@ -53,7 +53,7 @@ async fn each_region_reaches_all_three_and_its_own_first() {
     else {
         return;
     };
-    let regions = Regions::start(&binary).await;
+    let regions = Regions::start_unhurried(&binary).await;
     for region in &regions.all {
         let others: Vec<&Region> = regions
             .all

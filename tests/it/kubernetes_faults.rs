@@ -229,6 +229,7 @@ async fn a_thousand_rotations_lose_no_connection() {
     ap.until_synced(2).await;
     // What ends by itself may not have yet; what is left for ever stays too much.
     let late = Cell::new(footprint());
+    println!("{early:?} after {EARLY}, {:?} at the end", late.get());
     until("no more is taken than after the first", || {
         late.set(footprint());
         let (early, late) = (&early, late.get());

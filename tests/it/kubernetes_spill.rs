@@ -142,7 +142,7 @@ async fn traffic_spills_in_proportion_and_comes_back() {
     else {
         return;
     };
-    let regions = Regions::start(&binary).await;
+    let regions = Regions::start_unhurried(&binary).await;
     let (us, eu) = (&regions.all[1], &regions.all[2]);
     let mut backends = Vec::new();
     for at in 2..=ZONES[0] + ZONES[1] {

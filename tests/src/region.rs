@@ -18,6 +18,9 @@ use tempfile::TempDir;
 use crate::control_plane::passes;
 use crate::{ControlPlane, until_async};
 
+/// Longer than a connect may take.
+const UNHURRIED: &str = "timeouts: {stagger: 5s}\n";
+
 const CLUSTER: &str = include_str!("../fixtures/cluster.yaml");
 const EXPOSE: &str = include_str!("../fixtures/expose.yaml");
 const ISTIO: &str = include_str!("../fixtures/istio.yaml");
@@ -46,6 +49,7 @@ pub struct Region {
     disk: TempDir,
     /// How many gateways there were before this one.
     turn: u16,
+    unhurried: bool,
 }
 
 /// The three of them.
@@ -62,10 +66,24 @@ impl Regions {
     /// # Panics
     /// When something does not start.
     pub async fn start(binary: &Path) -> Self {
+        Self::start_with(binary, false).await
+    }
+
+    /// The same for stories that say who answers: nobody else is dialled beside who comes first, however late a busy machine tells
+    /// that he has answered.
+    ///
+    /// # Panics
+    /// As [`Regions::start`].
+    pub async fn start_unhurried(binary: &Path) -> Self {
+        Self::start_with(binary, true).await
+    }
+
+    async fn start_with(binary: &Path, unhurried: bool) -> Self {
         let pki = Pki::new();
         let mut all = Vec::new();
         for number in 1..=3 {
-            let region = Region::start(binary, &pki, number).await;
+            let mut region = Region::start(binary, &pki, number).await;
+            region.unhurried = unhurried;
             region.plane.apply(ISTIO).await;
             region.plane.apply(EXPOSE).await;
             all.push(region);
@@ -103,6 +121,7 @@ impl Region {
             source: None,
             disk: tempfile::tempdir().expect("a folder"),
             turn: 0,
+            unhurried: false,
         };
         region.plane.apply(&region.objects()).await;
         region
@@ -158,8 +177,7 @@ impl Region {
         App::start(config).await.expect("the gateway starts")
     }
 
-    /// What a gateway of it is told, with this source, written as in `gateway.yaml`. It dials nobody else beside who comes first,
-    /// however late a busy machine tells that he has answered.
+    /// What a gateway of it is told, with this source, written as in `gateway.yaml`.
     ///
     /// # Panics
     /// When the source is no good.
@@ -180,11 +198,11 @@ admin: {{address: '127.0.0.1:0'}}
 stats: {{address: '127.0.0.1:0'}}
 ready: {{address: '127.0.0.1:0'}}
 drain: {{announce: 1s}}
-timeouts: {{stagger: 5s}}
-source: {source}
+{}source: {source}
 ",
             self.inbound(),
-            self.outbound()
+            self.outbound(),
+            if self.unhurried { UNHURRIED } else { "" },
         );
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("gateway.yaml");

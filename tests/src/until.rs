@@ -31,7 +31,8 @@ pub async fn until_async(what: &str, holds: impl AsyncFn() -> bool) {
 }
 
 /// Tells a story in which a promise about time is kept or not: up to three times, until it is. Somebody else can have the
-/// processors for a second at any moment, but hardly in each telling; what is too slow by itself is so in each.
+/// processors for a second at any moment, but hardly in each telling; what is too slow by itself is so in each. The price: a fault
+/// that hits one telling in three is seldom seen.
 ///
 /// # Panics
 /// When it is kept in none; with what the story said each time.

@@ -19,7 +19,7 @@ pub(crate) struct Slot {
 pub(crate) type Entry = (HostRef, Arc<Origin>, u64);
 
 /// A run of slots that was compiled together.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Part {
     pub(crate) slots: Arc<[Slot]>,
     weights: Weights,
@@ -32,12 +32,6 @@ enum Weights {
     Equal(u64),
     /// Each of them with all before it.
     Upto(Arc<[u64]>),
-}
-
-impl Default for Weights {
-    fn default() -> Self {
-        Self::Equal(0)
-    }
 }
 
 /// Parts side by side. Their weight is counted in units: a slot's own weight where all slots weigh the same, so that the slot is
@@ -292,10 +286,15 @@ mod tests {
         #[test]
         fn the_guide_finds_what_a_walk_finds(
             weights in prop::collection::vec(prop::collection::vec(1_u64..40, 0..6), 1..20),
-            equal in any::<bool>(),
+            levels in prop::collection::vec(any::<bool>(), 20),
+            all in any::<bool>(),
         ) {
-            let level = |part: &Vec<u64>| if equal { vec![7; part.len()] } else { part.clone() };
-            let weights: Vec<_> = weights.iter().map(level).collect();
+            // Parts whose slots weigh the same, alone, beside others, or all.
+            let level = |(part, is_level): (&Vec<u64>, &bool)| match all || *is_level {
+                true => vec![7; part.len()],
+                false => part.clone(),
+            };
+            let weights: Vec<_> = weights.iter().zip(&levels).map(level).collect();
             let group = Group::of(weights.iter().map(|weights| part(weights)));
             let mut start = 0;
             for (part, weights) in group.parts().zip(weights.iter().filter(|part| !part.is_empty())) {
@@ -310,7 +309,7 @@ mod tests {
                 }
             }
             prop_assert_eq!((group.units(), group.weight()), (start, start * group.unit()));
-            prop_assert!(!equal || start == 0 || group.unit() == 7);
+            prop_assert!(!all || start == 0 || group.unit() == 7);
         }
     }
 }

@@ -48,7 +48,7 @@ pub(crate) struct Conn {
     pub(crate) alpn: Cell<Alpn>,
     /// Where its name led.
     pub(crate) route: OnceCell<Arc<Route>>,
-    /// The endpoint in use; holds its open-connection count.
+    /// The endpoint in use, and one of its open connections.
     pub(crate) chosen: OnceCell<Choice>,
     /// How long the connect to it took, in microseconds.
     pub(crate) connect: Cell<u32>,

@@ -17,13 +17,14 @@ impl HostRef {
         Self(Arc::new(host))
     }
 
-    /// Open connections, attempts included. While another thread takes or drops a reference of the gateway's own, one too many
-    /// can be seen.
+    /// Open connections, attempts included. While another thread takes or drops references of the gateway's own, too many or too
+    /// few can be seen, for that moment.
     #[must_use]
     #[inline]
     pub fn open(&self) -> u32 {
         let own = self.0.own_refs().load(Relaxed);
         let all = u32::try_from(Arc::strong_count(&self.0)).unwrap_or(u32::MAX);
+        // Not two counts of one moment.
         all.saturating_sub(own)
     }
 
@@ -56,10 +57,8 @@ impl Deref for HostRef {
 
 impl Clone for HostRef {
     fn clone(&self) -> Self {
-        // In this order, and in the other one when it is dropped: a connection too few is never seen.
-        let host = Arc::clone(&self.0);
-        host.own_refs().fetch_add(1, Relaxed);
-        Self(host)
+        self.0.own_refs().fetch_add(1, Relaxed);
+        Self(Arc::clone(&self.0))
     }
 }
 

@@ -1,4 +1,5 @@
-//! Every address that is or was lately in use, once. It is owned by the control task; workers only hold `Arc`s out of it.
+//! Every address that is or was lately in use, once. It is owned by the control task; slots and connections hold references
+//! out of it.
 
 use std::hash::BuildHasher;
 

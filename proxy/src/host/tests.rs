@@ -71,7 +71,9 @@ fn the_health_of_a_gateway_is_shared_and_its_counts_are_not() {
     assert_eq!((a.open(), b.open(), shared.open()), (1, 0, 0));
     let again = a.clone();
     assert_eq!(again.open(), 1);
-    drop((connection, again));
+    drop(again);
+    assert_eq!(a.open(), 1);
+    drop(connection);
     assert_eq!(a.open(), 0);
     for _ in 0..3 {
         a.dial_failed(&RULE, Millis(1));

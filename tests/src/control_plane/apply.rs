@@ -67,6 +67,7 @@ impl ControlPlane {
                     // By the request before, whose answer did not come.
                     Err(Fault::NotFound(_)) if unheard.get() => true,
                     Err(fault) if passes(&fault) => {
+                        println!("{path} is to be deleted: {fault}");
                         unheard.set(true);
                         false
                     }
@@ -89,7 +90,10 @@ impl ControlPlane {
             );
             match patched.await {
                 Err(Fault::NotFound(_)) => false,
-                Err(fault) if passes(&fault) => false,
+                Err(fault) if passes(&fault) => {
+                    println!("{path} is to be applied: {fault}");
+                    false
+                }
                 Err(fault) => panic!("{path} cannot be applied: {fault}"),
                 Ok(_) => true,
             }
