@@ -46,7 +46,7 @@ pub(crate) const INSTRUCTIONS_OF_A_HELLO: Limit = Limit {
     most: 2_500.0,
 };
 
-/// Among 10,000 endpoints, the choice given back included; 258 were counted. 236 were fewer, but six of those were locked, which cost
+/// Among 10,000 endpoints, the choice given back included; 258 to 261 were counted. 236 were fewer, but six of those were locked, which cost
 /// more than twenty others each, and four of these are.
 pub(crate) const INSTRUCTIONS_OF_A_PICK: Limit = Limit {
     what: "instructions of a pick",
