@@ -8,7 +8,7 @@ use rustls::{Error, InvalidMessage, PeerIncompatible, PeerMisbehaved};
 use super::super::Alpn;
 use super::builder::{Builder, alpn, in_records, message, record, server_name, server_names};
 use super::genuine::{Verdict, ask, hello};
-use super::{Hello, Reject, parse};
+use super::{Hello, Parser, Reject, parse};
 
 /// How the two may differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,9 @@ enum Difference {
     // We refuse, rustls still waits.
     /// We refuse as soon as nothing can mend it.
     Earlier,
+    // We still wait, rustls refuses.
+    /// We wait for the rest of text until it is clear whose it is.
+    Later,
 }
 
 /// The class of a difference; `None` where the two agree, an explanation where they differ without a class.
@@ -52,6 +55,9 @@ fn compare(raw: &[u8]) -> Result<Option<Difference>, String> {
         (Ok(Some(_)), Verdict::Rejected(error)) => laxer(error),
         (Err(_), Verdict::Incomplete) => Ok(Some(Difference::Earlier)),
         (Ok(None), Verdict::Incomplete) | (Err(_), Verdict::Rejected(_)) => Ok(None),
+        (Ok(None), Verdict::Rejected(_)) if Parser::at_end(raw) == Some(Reject::Text) => {
+            Ok(Some(Difference::Later))
+        }
         (Ok(None), _) | (_, Verdict::Incomplete) => Err(String::new()),
     }
     .map_err(|why| format!("{why}: ours {ours:?}, theirs {theirs:?}"))
@@ -159,6 +165,8 @@ fn every_class_has_an_example() {
         (Difference::NameOutsideDns, named(b"a-.test")),
         (Difference::NameOutsideDns, named(b"a.1")),
         (Difference::Earlier, record(0x0301, &[2])),
+        (Difference::Later, b"G".to_vec()),
+        (Difference::Later, b"\r\n\r\n".to_vec()),
     ];
     for (class, raw) in examples {
         assert_eq!(compare(&raw), Ok(Some(class)));
