@@ -10,7 +10,7 @@ define step
 	@start=$$SECONDS; $(2) || exit $$?; echo "== $(1): $$((SECONDS - start)) s"
 endef
 
-.PHONY: all lint tools peers test test-istio chart-golden image-check image-reproducible fuzz demo dist bench clean
+.PHONY: all lint tools peers test properties test-istio chart-golden image-check image-reproducible fuzz demo dist bench clean
 
 all: lint test
 
@@ -41,10 +41,19 @@ tools:
 peers:
 	$(call step,peers,bench/peers.sh)
 
+# Properties try the same cases each time, so that the same code passes each time. `make properties` looks for others.
+test: export PROPTEST_RNG_SEED ?= 15443
+
 test: tools peers
 	$(call step,build of the steps whose instructions are counted,$(CARGO) build --release -p steps --locked)
 	$(call step,build of the tests,$(CARGO) test --workspace --locked --no-run)
 	$(call step,tests,$(CARGO) test --workspace --locked)
+
+# Tries the properties with other cases, so many times; what is found belongs into a test of its own.
+properties:
+	@for round in $$(seq $${ROUNDS:-20}); do \
+	  env -u PROPTEST_RNG_SEED $(CARGO) test -p model -p proxy -p discovery -p xds --lib --locked --quiet || exit 1; \
+	done
 
 # Writes down anew how the Helm chart renders, for the tests to hold it to; look at the difference before committing it.
 chart-golden:
