@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# The version of baseline.md. The folder's name has it, so that another version is another folder.
+# The version whose figures stand in README.md. The folder's name has it, so that another version is another folder.
 ENVOY=1.40.0
 ENVOY_HOME=target/peers/envoy-$ENVOY
 MODULE=/usr/lib/nginx/modules/ngx_stream_module.so

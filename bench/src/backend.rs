@@ -19,7 +19,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::load::wire::{CHUNK, Wire};
 
-/// Bytes of an answer: what `baseline.md`'s workload "new connection" has.
+/// Bytes of an answer: as large as a small response of HTTP.
 pub const ANSWER: usize = 256;
 /// Connections that the kernel keeps for us to accept; it takes no more than `net.core.somaxconn`.
 const BACKLOG: u32 = 4096;

@@ -187,7 +187,7 @@ impl Relay {
         side: usize,
         flags: EventFlags,
     ) -> Result<Option<Pair>> {
-        let ended = EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR;
+        let ended = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR;
         if flags.contains(EventFlags::OUT) && !pair.behind[side].is_empty() {
             let all = pair.flush(side)?;
             if !pair.hears_client {
@@ -195,17 +195,18 @@ impl Relay {
                 // It tells at once if there is more than the hello.
                 self.watch(pair.sides[0].as_ref().context("no client")?, at, 0)?;
             } else if all {
-                self.pump(&mut pair, 1 - side)?;
+                self.pump(&mut pair, 1 - side, true)?;
             }
         }
-        if flags.intersects(ended) {
-            self.pump(&mut pair, side)?;
+        if flags.intersects(EventFlags::IN | ended) {
+            self.pump(&mut pair, side, flags.intersects(ended))?;
         }
         Ok((!pair.is_over()).then_some(pair))
     }
 
-    /// From that side to the other, until a read is short.
-    fn pump(&mut self, pair: &mut Pair, from: usize) -> Result<()> {
+    /// From that side to the other, until a read is short: what comes later is told by the kernel. Where it may have told an end
+    /// already, until nothing is left.
+    fn pump(&mut self, pair: &mut Pair, from: usize, to_the_end: bool) -> Result<()> {
         let to = 1 - from;
         while pair.behind[to].is_empty() && !pair.done[from] {
             let (Some(source), Some(sink)) = (&pair.sides[from], &pair.sides[to]) else {
@@ -229,6 +230,9 @@ impl Relay {
                 Err(fault) => return Err(fault.into()),
             };
             pair.behind[to].extend(&self.buffer[sent..read]);
+            if read < self.buffer.len() && !to_the_end {
+                return Ok(());
+            }
         }
         Ok(())
     }

@@ -50,7 +50,7 @@ impl What {
         }
     }
 
-    /// What it may cost Causeway, in bytes (`baseline.md`'s targets; a KB is 1,000).
+    /// What it may cost Causeway, in bytes (a KB is 1,000).
     #[must_use]
     pub fn target(self) -> f64 {
         match self {
