@@ -195,6 +195,7 @@ impl Relay {
 
     /// Moves what can be moved. After a fault of one side it waits until the other has taken what was sent to it and closes;
     /// the caller bounds that wait ([`Relay::lingers_for`]). Bounded: after a turn's worth of bytes it wakes itself and lets others run.
+    /// One task polls it for as long as it lives: which of the sockets will wake that task is remembered.
     pub fn poll(&mut self, cx: &mut Context<'_>, traffic: &Traffic) -> Poll<End> {
         if self.discarding {
             return self.poll_discard(cx, traffic);
@@ -226,7 +227,7 @@ impl Relay {
         self.up_first = !self.up_first;
         for is_up in [self.up_first, !self.up_first] {
             let budget = &mut budget;
-            if is_up {
+            if is_up && !up.sleeps(client) {
                 let lane = Lane {
                     from: client,
                     to: upstream,
@@ -236,7 +237,7 @@ impl Relay {
                     budget,
                 };
                 sent = up.poll(cx, lane);
-            } else {
+            } else if !is_up && !down.sleeps(upstream) {
                 let lane = Lane {
                     from: upstream,
                     to: client,

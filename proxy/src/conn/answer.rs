@@ -84,8 +84,8 @@ fn poll_answer(
         return Poll::Ready(Ok(Answer::Committed));
     }
     let mut scratch = worker.relay.scratch();
-    if let Poll::Ready(read) = relay::read(cx, &mut attempt.stream, &mut scratch, READ) {
-        let Read { bytes, behind } = read?;
+    if let Poll::Ready(read) = relay::read(cx, &attempt.stream, &mut scratch, READ) {
+        let Read { bytes, behind, .. } = read?;
         let bytes = &scratch[..bytes];
         let alert = attempt.choice.gateway && bytes.first() == Some(&ALERT);
         // The record's header has five bytes, the alert's level one (RFC 8446 sections 5.1 and 6).

@@ -1,11 +1,10 @@
 //! Moving bytes through a buffer. It must not decide when to.
 
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use rustix::net::SendFlags;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use rustix::net::{RecvFlags, SendFlags};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 /// Most of one read: what a slow peer leaves of it has to be kept, so it is not the whole buffer of the worker.
@@ -18,6 +17,8 @@ pub(crate) struct Read {
     pub(crate) bytes: usize,
     /// What is known to come right behind them.
     pub(crate) behind: Behind,
+    /// Nothing more is there now, as far as the runtime has been told.
+    pub(super) drained: bool,
 }
 
 /// What follows the bytes that a source gave.
@@ -32,56 +33,105 @@ pub(crate) enum Behind {
     Fault(io::ErrorKind),
 }
 
-/// Reads once. tokio takes a read that does not fill the buffer as the end of what is there, so the next one waits for the
+/// Whether the runtime has been told of something to read since it was last read. No system call and no lock.
+pub(super) fn is_readable(from: &TcpStream) -> bool {
+    from.try_io(Interest::READABLE, || Ok(())).is_ok()
+}
+
+/// Reads once. A read that does not fill the buffer is taken as the end of what is there, so the next one waits for the
 /// kernel to say so instead of asking it. Where the kernel has already said that the peer has closed, what follows is looked
 /// up too: then the last bytes and the end can be passed on together (see [`write_last`]).
 pub(crate) fn read(
     cx: &mut Context<'_>,
-    from: &mut TcpStream,
+    from: &TcpStream,
     buffer: &mut [u8],
     most: usize,
 ) -> Poll<io::Result<Read>> {
     let most = most.min(READ).min(buffer.len());
-    let mut filled = ReadBuf::new(&mut buffer[..most]);
-    ready!(Pin::new(&mut *from).poll_read(cx, &mut filled))?;
-    let bytes = filled.filled().len();
+    let bytes = loop {
+        match receive(from, &mut buffer[..most]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                ready!(from.poll_read_ready(cx))?;
+            }
+            received => break received?,
+        }
+    };
     if bytes == 0 || bytes == most {
         let behind = if bytes == 0 {
             Behind::End
         } else {
             Behind::Unknown
         };
-        return Poll::Ready(Ok(Read { bytes, behind }));
+        return Poll::Ready(Ok(Read {
+            bytes,
+            behind,
+            drained: false,
+        }));
     }
     // No system call unless the peer has closed: a read that was short has cleared everything else that the runtime knew.
-    let (more, behind) = match from.try_read(&mut buffer[bytes..most]) {
-        Ok(0) => (0, Behind::End),
-        Ok(more) => (more, Behind::Unknown),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => (0, Behind::Unknown),
-        Err(error) => (0, Behind::Fault(error.kind())),
+    let (more, behind, drained) = match receive(from, &mut buffer[bytes..most]) {
+        Ok(0) => (0, Behind::End, false),
+        Ok(more) => (more, Behind::Unknown, false),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => (0, Behind::Unknown, true),
+        Err(error) => (0, Behind::Fault(error.kind()), false),
     };
     Poll::Ready(Ok(Read {
         bytes: bytes + more,
         behind,
+        drained,
     }))
 }
 
 /// Writes once.
-pub(super) fn write(
-    cx: &mut Context<'_>,
-    to: &mut TcpStream,
-    bytes: &[u8],
-) -> Poll<io::Result<usize>> {
-    Pin::new(to).poll_write(cx, bytes)
+pub(super) fn write(cx: &mut Context<'_>, to: &TcpStream, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    loop {
+        match send(to, bytes, SendFlags::NOSIGNAL) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                ready!(to.poll_write_ready(cx))?;
+            }
+            sent => return Poll::Ready(sent),
+        }
+    }
 }
 
 /// Writes once, without waiting, what is the last: the kernel keeps it for the FIN that the caller sends next, so that both go
 /// out in one segment (`MSG_MORE`, tcp(7)).
 pub(crate) fn write_last(to: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    to.try_io(Interest::WRITABLE, || {
-        let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+    send(to, bytes, SendFlags::MORE | SendFlags::NOSIGNAL)
+}
+
+fn receive(from: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let room = buffer.len();
+    once(from, Interest::READABLE, room, || {
+        Ok(rustix::net::recv(from, &mut *buffer, RecvFlags::empty())?.0)
+    })
+}
+
+fn send(to: &TcpStream, bytes: &[u8], flags: SendFlags) -> io::Result<usize> {
+    once(to, Interest::WRITABLE, bytes.len(), || {
         Ok(rustix::net::send(to, bytes, flags)?)
     })
+}
+
+/// One system call, if the runtime knows that the socket is ready for it; else "would block". Where it moves less than `most`,
+/// nothing is left to move: the runtime is told so as it is told of "would block", and forgets that the socket was ready
+/// unless it has heard of it anew. That is what its own reads and writes do, which ask for a lock and a budget besides.
+fn once(
+    socket: &TcpStream,
+    ready_for: Interest,
+    most: usize,
+    call: impl FnOnce() -> io::Result<usize>,
+) -> io::Result<usize> {
+    let mut partly = 0;
+    let all = socket.try_io(ready_for, || {
+        let moved = call()?;
+        if 0 < moved && moved < most {
+            partly = moved;
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(moved)
+    });
+    if partly > 0 { Ok(partly) } else { all }
 }
 
 #[cfg(test)]
@@ -105,14 +155,14 @@ mod tests {
             let peer = StdTcpStream::connect(address).expect("connected");
             let (socket, _) = listener.accept().expect("accepted");
             socket.set_nonblocking(true).expect("a socket");
-            let mut socket = TcpStream::from_std(socket).expect("registered");
+            let socket = TcpStream::from_std(socket).expect("registered");
             let _peer = say(peer);
             while !until(socket.ready(Interest::READABLE).await.expect("ready")) {
                 tokio::task::yield_now().await;
             }
             let mut buffer = vec![0; 1 << 10];
-            let read = std::future::poll_fn(|cx| read(cx, &mut socket, &mut buffer, 1 << 10)).await;
-            let Read { bytes, behind } = read.expect("a read");
+            let read = std::future::poll_fn(|cx| read(cx, &socket, &mut buffer, 1 << 10)).await;
+            let Read { bytes, behind, .. } = read.expect("a read");
             buffer.truncate(bytes);
             (buffer, behind)
         })

@@ -5,6 +5,7 @@ use std::io;
 use std::task::{Context, Poll, ready};
 
 use tokio::net::TcpStream;
+use tokio::task::coop::has_budget_remaining;
 
 use super::buffers::Buffer;
 use super::copy::{self, Behind};
@@ -28,6 +29,8 @@ pub(super) struct Direction {
     copy_only: bool,
     /// Bytes have moved since somebody asked.
     moved: bool,
+    /// The source's socket wakes the task as soon as there is something to read.
+    listens: bool,
     state: State,
 }
 
@@ -59,8 +62,10 @@ pub(super) enum Step {
 
 /// What a look at the source came to.
 enum Taken {
-    /// Bytes.
+    /// Bytes, and maybe there are more.
     More,
+    /// All bytes that were there.
+    All,
     /// Its end, after the last bytes if there were any.
     End,
     /// Bytes that the sink refused.
@@ -69,8 +74,8 @@ enum Taken {
 
 /// What one poll of a direction works with.
 pub(super) struct Lane<'a> {
-    pub(super) from: &'a mut TcpStream,
-    pub(super) to: &'a mut TcpStream,
+    pub(super) from: &'a TcpStream,
+    pub(super) to: &'a TcpStream,
     pub(super) shared: &'a Shared,
     /// Whether bytes of ours wait for the source, which tells a stalled peer from one that is gone.
     pub(super) peer_waits: bool,
@@ -89,6 +94,7 @@ impl Direction {
             full_reads: 0,
             copy_only: false,
             moved: false,
+            listens: false,
             state: State::Open,
         }
     }
@@ -96,6 +102,12 @@ impl Direction {
     /// Its source has ended; what waits is still delivered.
     pub(super) fn end(&mut self) {
         self.state = State::Ended;
+    }
+
+    /// Whether a poll would find nothing to do: it only waits for its source, which has said nothing since. Each of a relay's two
+    /// sockets wakes it for both directions, and this takes no lock.
+    pub(super) fn sleeps(&self, from: &TcpStream) -> bool {
+        self.listens && !copy::is_readable(from)
     }
 
     /// Moves bytes until nothing can move or the turn's budget is used up.
@@ -115,9 +127,18 @@ impl Direction {
             if held || *lane.budget == 0 {
                 return Step::Moved;
             }
-            match self.take_more(cx, &mut lane) {
+            let taken = match self.take_more(cx, &mut lane) {
+                Poll::Ready(Ok(Taken::All)) if !self.waits() => {
+                    let more = lane.from.poll_read_ready(cx);
+                    more.map_ok(|()| Taken::More)
+                }
+                taken => taken,
+            };
+            // Without budget left it is not the socket that has to be waited for.
+            self.listens = taken.is_pending() && has_budget_remaining();
+            match taken {
                 Poll::Pending => return step,
-                Poll::Ready(Ok(Taken::More)) => {}
+                Poll::Ready(Ok(Taken::More | Taken::All)) => {}
                 Poll::Ready(Ok(Taken::End)) => self.state = State::Ended,
                 Poll::Ready(Ok(Taken::Refused(error))) => {
                     return self.sink_failed(step, &error, lane.shared);
@@ -276,6 +297,7 @@ impl Direction {
             self.pipe = lane.shared.pipes.take();
         }
         Poll::Ready(match read.behind {
+            Behind::Unknown if read.drained => Ok(Taken::All),
             Behind::Unknown => Ok(Taken::More),
             Behind::End => Ok(Taken::End),
             Behind::Fault(kind) => Err(kind.into()),
@@ -315,7 +337,7 @@ impl Lane<'_> {
 /// Writes once; with what follows, where that is known to be the end.
 fn write(
     cx: &mut Context<'_>,
-    to: &mut TcpStream,
+    to: &TcpStream,
     bytes: &[u8],
     behind: Behind,
 ) -> Poll<io::Result<usize>> {

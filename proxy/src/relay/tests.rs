@@ -6,6 +6,7 @@ mod random;
 mod resets;
 mod rest;
 mod rig;
+mod wakes;
 
 use std::future::poll_fn;
 use std::io::ErrorKind;
