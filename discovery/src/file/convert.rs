@@ -26,8 +26,9 @@ use crate::resolve::GatewayName;
 /// What is wrong with a gateway that is given again.
 const TWICE: &str = "this gateway stands here twice; give it once, with all its clusters";
 
-/// Converts and checks a file; `file` and `text` are for errors.
-pub(super) fn convert(mesh: MeshFile, file: &str, text: &str) -> Result<Loaded, FileError> {
+/// Converts and checks a file; `file` and `text` are for errors. The file's form is only looked at, so that what comes of it does
+/// not lie in memory between what is thrown away: the allocator gives back whole pages alone.
+pub(super) fn convert(mesh: &MeshFile, file: &str, text: &str) -> Result<Loaded, FileError> {
     Converter {
         file,
         text,
@@ -48,14 +49,14 @@ struct Converter<'a> {
 }
 
 impl Converter<'_> {
-    fn mesh(mut self, mesh: MeshFile) -> Result<Loaded, FileError> {
+    fn mesh(mut self, mesh: &MeshFile) -> Result<Loaded, FileError> {
         let mut loaded = Loaded::default();
-        for (id, network) in mesh.networks {
-            self.network(&id, network, &mut loaded)?;
+        for (id, network) in &mesh.networks {
+            self.network(id, network, &mut loaded)?;
         }
         let mut services = Vec::new();
         let mut hosts = HashSet::new();
-        for service in mesh.services {
+        for service in &mesh.services {
             let place = service.host.referenced;
             let service = self.service(service)?;
             if !hosts.insert(service.host.clone()) {
@@ -70,7 +71,7 @@ impl Converter<'_> {
             services.push(Arc::new(service));
         }
         loaded.part.services = Chunked::from_items(services);
-        for route in mesh.passthrough {
+        for route in &mesh.passthrough {
             let route = self.passthrough(route, &loaded.part)?;
             loaded.part.passthrough.push(route);
         }
@@ -80,13 +81,16 @@ impl Converter<'_> {
     fn network(
         &self,
         id: &str,
-        network: NetworkFile,
+        network: &NetworkFile,
         loaded: &mut Loaded,
     ) -> Result<(), FileError> {
         let mut gateways = Vec::new();
-        for gateway in network.gateways {
-            let mut clusters: Vec<model::ClusterId> =
-                gateway.clusters.into_iter().map(Into::into).collect();
+        for gateway in &network.gateways {
+            let mut clusters: Vec<model::ClusterId> = gateway
+                .clusters
+                .iter()
+                .map(|id| id.as_str().into())
+                .collect();
             clusters.sort();
             let (address, port) = (&gateway.address.value, gateway.port.value);
             if port == 0 {
@@ -125,13 +129,13 @@ impl Converter<'_> {
         Ok(())
     }
 
-    fn service(&mut self, service: ServiceFile) -> Result<Service, FileError> {
+    fn service(&mut self, service: &ServiceFile) -> Result<Service, FileError> {
         let host = self.hostname(&service.host)?;
-        let ports = self.service_ports(service.ports)?;
-        let subsets = service.subsets.into_iter().map(|(name, labels)| {
+        let ports = self.service_ports(&service.ports)?;
+        let subsets = service.subsets.iter().map(|(name, labels)| {
             let labels = shared_map(labels);
             (
-                Arc::from(name),
+                Arc::from(name.as_str()),
                 Subset {
                     labels,
                     ..Subset::default()
@@ -140,7 +144,7 @@ impl Converter<'_> {
         });
         let mut endpoints = Vec::with_capacity(service.endpoints.len());
         let mut known = HashSet::new();
-        for endpoint in service.endpoints {
+        for endpoint in &service.endpoints {
             let place = endpoint.address.referenced;
             let endpoint = self.endpoint(endpoint, &ports)?;
             // Equal port maps are shared, so the place of a map in memory stands for it.
@@ -154,14 +158,14 @@ impl Converter<'_> {
         }
         Ok(Service {
             subsets: subsets.collect(),
-            policy: self.policy(service.policy)?.shared(),
+            policy: self.policy(&service.policy)?.shared(),
             endpoints: Chunked::from_items(endpoints),
             ports,
             host,
         })
     }
 
-    fn service_ports(&self, ports: Vec<PortFile>) -> Result<Vec<Port>, FileError> {
+    fn service_ports(&self, ports: &[PortFile]) -> Result<Vec<Port>, FileError> {
         let mut known: Vec<Port> = Vec::new();
         for port in ports {
             let number = port.number.value;
@@ -186,7 +190,7 @@ impl Converter<'_> {
             }
             known.push(Port {
                 number,
-                name: port.name.into(),
+                name: port.name.as_str().into(),
                 protocol,
             });
         }
@@ -194,7 +198,7 @@ impl Converter<'_> {
         Ok(known)
     }
 
-    fn endpoint(&mut self, endpoint: EndpointFile, ports: &[Port]) -> Result<Endpoint, FileError> {
+    fn endpoint(&mut self, endpoint: &EndpointFile, ports: &[Port]) -> Result<Endpoint, FileError> {
         if endpoint.weight.value == 0 {
             return self.fail(
                 endpoint.weight.referenced,
@@ -209,7 +213,7 @@ impl Converter<'_> {
                 ),
             );
         }
-        let own_ports: PortMap = match endpoint.ports {
+        let own_ports: PortMap = match &endpoint.ports {
             None => ports
                 .iter()
                 .map(|port| (port.name.clone(), port.number))
@@ -226,7 +230,7 @@ impl Converter<'_> {
                         .map(|port| format!("'{}'", port.name))
                         .collect();
                     return self.fail(
-                        referenced,
+                        *referenced,
                         format!(
                             "the service has no port named '{name}', only {}",
                             known.join(", ")
@@ -234,24 +238,24 @@ impl Converter<'_> {
                     );
                 }
                 if value.values().any(|port| *port == 0) {
-                    return self.fail(referenced, "an endpoint's port is 1 to 65535");
+                    return self.fail(*referenced, "an endpoint's port is 1 to 65535");
                 }
                 value
-                    .into_iter()
-                    .map(|(name, port)| (name.into(), port))
+                    .iter()
+                    .map(|(name, port)| (name.as_str().into(), *port))
                     .collect()
             }
         };
-        let workload = endpoint.workload;
+        let workload = &endpoint.workload;
         let origin = Origin {
-            cluster: endpoint.cluster.into(),
-            network: endpoint.network.into(),
-            locality: endpoint.locality.into(),
+            cluster: endpoint.cluster.as_str().into(),
+            network: endpoint.network.as_str().into(),
+            locality: endpoint.locality.as_str().into(),
             workload: Workload {
-                namespace: workload.namespace.into(),
-                name: workload.name.into(),
-                canonical_name: workload.canonical_name.into(),
-                canonical_revision: workload.canonical_revision.into(),
+                namespace: workload.namespace.as_str().into(),
+                name: workload.name.as_str().into(),
+                canonical_name: workload.canonical_name.as_str().into(),
+                canonical_revision: workload.canonical_revision.as_str().into(),
             },
         };
         Ok(Endpoint {
@@ -269,16 +273,19 @@ impl Converter<'_> {
                 TlsFile::Disabled => TlsMode::Disabled,
             },
             ports: shared(&mut self.ports, own_ports),
-            labels: shared(&mut self.labels, shared_map(endpoint.labels)),
+            labels: shared(&mut self.labels, shared_map(&endpoint.labels)),
             origin: shared(&mut self.origins, origin),
         })
     }
 
-    fn policy(&self, policy: PolicyFile) -> Result<Policy, FileError> {
-        let outlier_detection = policy.outlier_detection.map(|given| self.outlier(given));
-        let keepalive = policy.keepalive.map(|given| self.keepalive(given));
-        let failover = policy.failover.into_iter();
-        let distribute = policy.distribute.into_iter();
+    fn policy(&self, policy: &PolicyFile) -> Result<Policy, FileError> {
+        let outlier_detection = policy
+            .outlier_detection
+            .as_ref()
+            .map(|given| self.outlier(given));
+        let keepalive = policy.keepalive.as_ref().map(|given| self.keepalive(given));
+        let failover = policy.failover.iter();
+        let distribute = policy.distribute.iter();
         // 0 is none, as in a DestinationRule.
         let some_time =
             |given: Option<Span>| given.map(|span| span.0).filter(|span| !span.is_zero());
@@ -293,18 +300,18 @@ impl Converter<'_> {
                 disabled: policy.ignore_locality,
                 failover_priority: policy
                     .failover_priority
-                    .into_iter()
-                    .map(Into::into)
+                    .iter()
+                    .map(|label| label.as_str().into())
                     .collect(),
                 failover: failover
                     .map(|(from, to)| Failover {
-                        from: from.into(),
-                        to: to.into(),
+                        from: from.as_str().into(),
+                        to: to.as_str().into(),
                     })
                     .collect(),
                 distribute: distribute
                     .map(|(from, to)| Distribute {
-                        from: from.into(),
+                        from: from.as_str().into(),
                         to: shared_map(to),
                     })
                     .collect(),
@@ -318,7 +325,7 @@ impl Converter<'_> {
             },
             outlier_detection: outlier_detection.transpose()?,
             warmup: policy.warmup.map(|span| span.0),
-            connect_timeout: self.time(policy.connect_timeout)?,
+            connect_timeout: self.time(policy.connect_timeout.as_ref())?,
             max_connections: policy.max_connections.filter(|most| *most > 0),
             idle_timeout: some_time(policy.idle_timeout),
             max_duration: some_time(policy.max_duration),
@@ -327,11 +334,11 @@ impl Converter<'_> {
         })
     }
 
-    fn outlier(&self, given: OutlierFile) -> Result<OutlierDetection, FileError> {
+    fn outlier(&self, given: &OutlierFile) -> Result<OutlierDetection, FileError> {
         let usual = OutlierDetection::default();
-        let base = self.time(given.base_ejection)?;
+        let base = self.time(given.base_ejection.as_ref())?;
         let base_ejection = base.unwrap_or(usual.base_ejection);
-        let max_ejection = self.time(given.max_ejection)?;
+        let max_ejection = self.time(given.max_ejection.as_ref())?;
         Ok(OutlierDetection {
             consecutive_failures: given.consecutive_failures,
             base_ejection,
@@ -340,9 +347,9 @@ impl Converter<'_> {
         })
     }
 
-    fn keepalive(&self, given: KeepaliveFile) -> Result<Keepalive, FileError> {
+    fn keepalive(&self, given: &KeepaliveFile) -> Result<Keepalive, FileError> {
         let usual = Keepalive::default();
-        let time = |given: Option<Spanned<Span>>, usual| match given {
+        let time = |given: Option<&Spanned<Span>>, usual| match given {
             None => Ok(usual),
             Some(span) if Keepalive::SECONDS.contains(&span.value.0.as_secs()) => Ok(span.value.0),
             Some(span) => self.fail(
@@ -351,13 +358,13 @@ impl Converter<'_> {
             ),
         };
         Ok(Keepalive {
-            time: time(given.time, usual.time)?,
-            interval: time(given.interval, usual.interval)?,
+            time: time(given.time.as_ref(), usual.time)?,
+            interval: time(given.interval.as_ref(), usual.interval)?,
         })
     }
 
     /// A time of which nothing would be nonsense: every attempt would be over, every ejection, before it began.
-    fn time(&self, given: Option<Spanned<Span>>) -> Result<Option<Duration>, FileError> {
+    fn time(&self, given: Option<&Spanned<Span>>) -> Result<Option<Duration>, FileError> {
         match given {
             Some(span) if span.value.0.is_zero() => self.fail(
                 span.referenced,
@@ -369,7 +376,7 @@ impl Converter<'_> {
 
     fn passthrough(
         &self,
-        route: PassthroughFile,
+        route: &PassthroughFile,
         part: &Part,
     ) -> Result<PassthroughRoute, FileError> {
         let mut hosts = Vec::new();
@@ -394,7 +401,7 @@ impl Converter<'_> {
             });
         }
         let mut to = Vec::new();
-        for target in route.to {
+        for target in &route.to {
             let host = self.hostname(&target.host)?;
             let service = part.services.find(|service| service.host.cmp(&host));
             let wanted = |port: &Port| (port.number, port.protocol) == (target.port, Protocol::Tcp);
@@ -408,7 +415,7 @@ impl Converter<'_> {
                     ),
                 );
             }
-            let subset: Arc<str> = target.subset.value.into();
+            let subset: Arc<str> = target.subset.value.as_str().into();
             let has_subset = |service: &Arc<Service>| service.subsets.contains_key(&subset);
             if !subset.is_empty() && !service.is_some_and(has_subset) {
                 let problem = format!("the service '{host}' has no subset '{subset}'");
@@ -444,8 +451,8 @@ fn shared<T: Clone + Eq + Hash>(known: &mut HashMap<T, Arc<T>>, value: T) -> Arc
         .clone()
 }
 
-fn shared_map<V, W: From<V>>(map: BTreeMap<String, V>) -> BTreeMap<Arc<str>, W> {
-    map.into_iter()
-        .map(|(key, value)| (key.into(), value.into()))
+fn shared_map<V: Clone, W: From<V>>(map: &BTreeMap<String, V>) -> BTreeMap<Arc<str>, W> {
+    map.iter()
+        .map(|(key, value)| (key.as_str().into(), value.clone().into()))
         .collect()
 }
