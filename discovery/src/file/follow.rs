@@ -21,9 +21,10 @@ const LOOK: Duration = Duration::from_millis(250);
 const FIRST_ANSWERS: Duration = Duration::from_secs(3);
 
 /// For so long after a reading the allocator is asked for something large at each look. What a reading needs is several times what
-/// stays of it. Allocators give that back some time later (mimalloc after a second), but only when they are asked for something, and
-/// a gateway whose file does not change asks for nothing.
-const GIVE_BACK: Duration = Duration::from_secs(5);
+/// stays of it. Allocators give that back some time later (mimalloc after a second, and what another thread freed not before the
+/// thread that read has ended, which tokio keeps for ten), but only when they are asked for something, and a gateway whose file does
+/// not change asks for nothing.
+const GIVE_BACK: Duration = Duration::from_secs(15);
 
 /// Something large: a page of its own, which is never touched.
 const LARGE: usize = 4 << 20;

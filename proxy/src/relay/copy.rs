@@ -33,7 +33,7 @@ pub(crate) enum Behind {
     Fault(io::ErrorKind),
 }
 
-/// Whether the runtime has been told of something to read since it was last read. No system call and no lock.
+/// Whether there may be something to read, as far as the runtime has been told. No system call and no lock.
 pub(super) fn is_readable(from: &TcpStream) -> bool {
     from.try_io(Interest::READABLE, || Ok(())).is_ok()
 }
@@ -114,8 +114,8 @@ fn send(to: &TcpStream, bytes: &[u8], flags: SendFlags) -> io::Result<usize> {
 }
 
 /// One system call, if the runtime knows that the socket is ready for it; else "would block". Where it moves less than `most`,
-/// nothing is left to move: the runtime is told so as it is told of "would block", and forgets that the socket was ready
-/// unless it has heard of it anew. That is what its own reads and writes do, which ask for a lock and a budget besides.
+/// nothing is left to move: the runtime is told so as it is told of "would block", and forgets that the socket was ready unless it
+/// has heard of it anew. That is what its own reads and writes do (before a byte of urgent data too), for a budget besides.
 fn once(
     socket: &TcpStream,
     ready_for: Interest,
