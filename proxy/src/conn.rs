@@ -247,7 +247,9 @@ fn relayed<'a>(
                     .route
                     .get()
                     .and_then(|route| route.balancer().keepalive());
-                sockets::keep_alive(relay.upstream(), &worker.config().timeouts, own);
+                if let Ok(upstream) = relay.upstream() {
+                    sockets::keep_alive(upstream, &worker.config().timeouts, own);
+                }
             }
             relay.rest();
         }

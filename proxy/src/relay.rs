@@ -14,10 +14,12 @@ mod direction;
 mod fault;
 mod lingering;
 mod pipes;
+mod socket;
 mod splice;
 
 use std::cell::{Cell, RefMut};
-use std::net::Shutdown;
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -31,6 +33,7 @@ pub(crate) use self::copy::{Behind, Read, read, write_last};
 use self::direction::{Direction, Lane, Step};
 use self::fault::{Fault, fault_of};
 use self::pipes::Pipes;
+use self::socket::Socket;
 
 /// Most that a connection moves before the others of its worker get a turn.
 const TURN: usize = 1 << 20;
@@ -89,8 +92,8 @@ pub enum End {
 /// The relay of one connection.
 #[derive(Debug)]
 pub struct Relay {
-    client: TcpStream,
-    upstream: TcpStream,
+    client: Socket,
+    upstream: Socket,
     shared: Rc<Shared>,
     up: Direction,
     down: Direction,
@@ -155,8 +158,8 @@ impl Relay {
         leftover: Option<Leftover>,
     ) -> Self {
         Self {
-            client,
-            upstream,
+            client: Socket::Watched(client),
+            upstream: Socket::Watched(upstream),
             shared,
             up: Direction::new(None),
             down: Direction::new(leftover.map(|kept| kept.0)),
@@ -182,15 +185,19 @@ impl Relay {
     }
 
     /// The client's socket.
-    #[must_use]
-    pub const fn client(&self) -> &TcpStream {
-        &self.client
+    ///
+    /// # Errors
+    /// When it is closed already.
+    pub fn client(&self) -> io::Result<BorrowedFd<'_>> {
+        self.client.fd()
     }
 
     /// The upstream's socket.
-    #[must_use]
-    pub const fn upstream(&self) -> &TcpStream {
-        &self.upstream
+    ///
+    /// # Errors
+    /// When it is closed already.
+    pub fn upstream(&self) -> io::Result<BorrowedFd<'_>> {
+        self.upstream.fd()
     }
 
     /// Moves what can be moved. After a fault of one side it waits until the other has taken what was sent to it and closes;
@@ -221,7 +228,6 @@ impl Relay {
         } = self;
         let shared = &**shared;
         let mut budget = turn;
-        let (up_waits, down_waits) = (up.waits(), down.waits());
         let (mut sent, mut received) = (Step::Waits, Step::Waits);
         // Who goes first may use the whole turn, so they take turns at that too.
         self.up_first = !self.up_first;
@@ -229,20 +235,20 @@ impl Relay {
             let budget = &mut budget;
             if is_up && !up.sleeps(client) {
                 let lane = Lane {
-                    from: client,
-                    to: upstream,
+                    from: &mut *client,
+                    to: &mut *upstream,
                     shared,
-                    peer_waits: down_waits,
+                    peer_waits: down.waits(),
                     count: &traffic.sent,
                     budget,
                 };
                 sent = up.poll(cx, lane);
             } else if !is_up && !down.sleeps(upstream) {
                 let lane = Lane {
-                    from: upstream,
-                    to: client,
+                    from: &mut *upstream,
+                    to: &mut *client,
                     shared,
-                    peer_waits: up_waits,
+                    peer_waits: up.waits(),
                     count: &traffic.received,
                     budget,
                 };
@@ -310,7 +316,10 @@ impl Relay {
             )
         };
         // No system call unless the runtime has been told of an error.
-        if let Ok(Some(error)) = socket.try_io(Interest::ERROR, || socket.take_error()) {
+        let failed = socket
+            .fd()
+            .and_then(|fd| socket.try_io(Interest::ERROR, || SockRef::from(&fd).take_error()));
+        if let Ok(Some(error)) = failed {
             self.note(
                 Step::WriteFault(fault_of(error.kind(), owed)),
                 other,
@@ -341,10 +350,10 @@ impl Relay {
             return;
         }
         if up {
-            let _ = SockRef::from(&self.upstream).shutdown(Shutdown::Write);
+            let _ = self.upstream.end();
         }
         if down {
-            let _ = SockRef::from(&self.client).shutdown(Shutdown::Write);
+            let _ = self.client.end();
         }
     }
 

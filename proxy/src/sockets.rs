@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream as StdTcpStream};
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use model::Keepalive;
@@ -88,8 +89,8 @@ pub(crate) fn connect(address: SocketAddr) -> io::Result<StdTcpStream> {
 
 /// Keepalive and user timeout for the upstream leg; `own` is what the service's policy says. A socket that fails here is about
 /// to fail anyway.
-pub(crate) fn keep_alive(socket: &TcpStream, timeouts: &Timeouts, own: Option<Keepalive>) {
-    let _ = set_keep_alive(SockRef::from(socket), timeouts, own);
+pub(crate) fn keep_alive(socket: BorrowedFd<'_>, timeouts: &Timeouts, own: Option<Keepalive>) {
+    let _ = set_keep_alive(SockRef::from(&socket), timeouts, own);
 }
 
 /// A span that the kernel does not take becomes the closest one that it does: a connection must not lose its user timeout by

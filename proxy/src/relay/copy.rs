@@ -33,11 +33,6 @@ pub(crate) enum Behind {
     Fault(io::ErrorKind),
 }
 
-/// Whether there may be something to read, as far as the runtime has been told. No system call and no lock.
-pub(super) fn is_readable(from: &TcpStream) -> bool {
-    from.try_io(Interest::READABLE, || Ok(())).is_ok()
-}
-
 /// Reads once. A read that does not fill the buffer is taken as the end of what is there, so the next one waits for the
 /// kernel to say so instead of asking it. Where the kernel has already said that the peer has closed, what follows is looked
 /// up too: then the last bytes and the end can be passed on together (see [`write_last`]).

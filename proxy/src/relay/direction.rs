@@ -4,13 +4,14 @@ use std::cell::Cell;
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use tokio::net::TcpStream;
+use tokio::io::Interest;
 use tokio::task::coop::has_budget_remaining;
 
 use super::buffers::Buffer;
 use super::copy::{self, Behind};
 use super::fault::{Fault, fault_of};
 use super::pipes::Pipe;
+use super::socket::Socket;
 use super::{Shared, splice};
 
 /// A read of so many bytes speaks for a stream.
@@ -74,8 +75,8 @@ enum Taken {
 
 /// What one poll of a direction works with.
 pub(super) struct Lane<'a> {
-    pub(super) from: &'a TcpStream,
-    pub(super) to: &'a TcpStream,
+    pub(super) from: &'a mut Socket,
+    pub(super) to: &'a mut Socket,
     pub(super) shared: &'a Shared,
     /// Whether bytes of ours wait for the source, which tells a stalled peer from one that is gone.
     pub(super) peer_waits: bool,
@@ -106,8 +107,8 @@ impl Direction {
 
     /// Whether a poll would find nothing to do: it only waits for its source, which has said nothing since. Each of a relay's two
     /// sockets wakes it for both directions, and this takes no lock.
-    pub(super) fn sleeps(&self, from: &TcpStream) -> bool {
-        self.listens && !copy::is_readable(from)
+    pub(super) fn sleeps(&self, from: &Socket) -> bool {
+        self.listens && from.try_io(Interest::READABLE, || Ok(())).is_err()
     }
 
     /// Moves bytes until nothing can move or the turn's budget is used up.
@@ -115,7 +116,13 @@ impl Direction {
         let mut step = Step::Waits;
         while matches!(self.state, State::Open | State::Ended) {
             match self.deliver(cx, &mut lane) {
-                Poll::Pending => return step,
+                Poll::Pending => {
+                    // The source only has more for a pipe that is not empty; see socket.rs.
+                    if self.pipe.is_some() && !lane.peer_waits {
+                        lane.from.unwatch();
+                    }
+                    return step;
+                }
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return self.sink_failed(step, &error, lane.shared),
             }
@@ -129,8 +136,9 @@ impl Direction {
             }
             let taken = match self.take_more(cx, &mut lane) {
                 Poll::Ready(Ok(Taken::All)) if !self.waits() => {
-                    let more = lane.from.poll_read_ready(cx);
-                    more.map_ok(|()| Taken::More)
+                    let more = lane.from.watched().map(|from| from.poll_read_ready(cx));
+                    more.unwrap_or_else(|error| Poll::Ready(Err(error)))
+                        .map_ok(|()| Taken::More)
                 }
                 taken => taken,
             };
@@ -227,7 +235,7 @@ impl Direction {
                 return Poll::Ready(Ok(()));
             }
             let most = buffer.rest().len().min(*lane.budget);
-            let n = ready!(copy::write(cx, lane.to, &buffer.rest()[..most]))?;
+            let n = ready!(copy::write(cx, lane.to.watched()?, &buffer.rest()[..most]))?;
             buffer.advance(n);
             self.moved = true;
             lane.tally(n);
@@ -271,7 +279,12 @@ impl Direction {
             }
         }
         let mut scratch = lane.shared.scratch();
-        let read = ready!(copy::read(cx, lane.from, &mut scratch, *lane.budget))?;
+        let read = ready!(copy::read(
+            cx,
+            lane.from.watched()?,
+            &mut scratch,
+            *lane.budget
+        ))?;
         let n = read.bytes;
         if n == 0 {
             return Poll::Ready(Ok(Taken::End));
@@ -337,10 +350,11 @@ impl Lane<'_> {
 /// Writes once; with what follows, where that is known to be the end.
 fn write(
     cx: &mut Context<'_>,
-    to: &TcpStream,
+    to: &mut Socket,
     bytes: &[u8],
     behind: Behind,
 ) -> Poll<io::Result<usize>> {
+    let to = to.watched()?;
     if behind == Behind::End {
         match copy::write_last(to, bytes) {
             // What is kept is delivered like anything else.

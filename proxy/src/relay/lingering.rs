@@ -1,16 +1,15 @@
 //! The end of a relay of which one side has failed: everything that came from it is delivered, the other side has time to take
 //! it, and a reset is passed on where nothing can be lost by it. It must not move anything from one side to the other.
 
-use std::net::Shutdown;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::net::TcpStream;
 
 use super::copy::{self, Read};
 use super::fault::Fault;
+use super::socket::Socket;
 use super::{End, Relay, Side, TURN, Traffic};
 
 /// Most that is thrown away of what a side still says after the other one has failed. Who says more does not listen, and a
@@ -41,7 +40,7 @@ impl Relay {
             return Poll::Ready(End::Done);
         };
         let (survivor, written) = self.survivor(failed, traffic);
-        if written == 0 || SockRef::from(survivor).shutdown(Shutdown::Write).is_err() {
+        if written == 0 || survivor.end().is_err() {
             return Poll::Ready(self.end(traffic));
         }
         self.discarding = true;
@@ -56,7 +55,11 @@ impl Relay {
         let mut budget = TURN;
         while budget > 0 {
             let mut scratch = self.shared.scratch();
-            match ready!(copy::read(cx, survivor, &mut scratch, TURN)) {
+            let read = match survivor.watched() {
+                Ok(survivor) => ready!(copy::read(cx, survivor, &mut scratch, TURN)),
+                Err(error) => Err(error),
+            };
+            match read {
                 Ok(Read { bytes: 0, .. }) | Err(_) => {
                     drop(scratch);
                     return Poll::Ready(self.end(traffic));
@@ -76,7 +79,7 @@ impl Relay {
     }
 
     /// The side that has not failed, and how much was written to it.
-    fn survivor(&self, failed: Side, traffic: &Traffic) -> (&TcpStream, u64) {
+    fn survivor(&self, failed: Side, traffic: &Traffic) -> (&Socket, u64) {
         match failed {
             Side::Client => (&self.upstream, traffic.sent.get()),
             Side::Upstream => (&self.client, traffic.received.get()),
@@ -103,8 +106,10 @@ impl Relay {
     /// waits in our send buffer, so never after a byte was written to that side.
     fn pass_reset_on(&self, reset: Side, traffic: &Traffic) {
         let (other, written) = self.survivor(reset, traffic);
-        if written == 0 {
-            let _ = SockRef::from(other).set_linger(Some(Duration::ZERO));
+        if written == 0
+            && let Ok(other) = other.fd()
+        {
+            let _ = SockRef::from(&other).set_linger(Some(Duration::ZERO));
         }
     }
 }

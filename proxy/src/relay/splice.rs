@@ -5,9 +5,9 @@ use std::task::{Context, Poll, ready};
 
 use rustix::pipe::{SpliceFlags, splice};
 use tokio::io::Interest;
-use tokio::net::TcpStream;
 
 use super::pipes::Pipe;
+use super::socket::Socket;
 
 /// Most of one splice.
 const MOST: usize = 1 << 20;
@@ -16,21 +16,23 @@ const MOST: usize = 1 << 20;
 /// that the socket has nothing.
 pub(super) fn fill(
     cx: &mut Context<'_>,
-    from: &TcpStream,
+    from: &mut Socket,
     pipe: &mut Pipe,
     most: usize,
 ) -> Poll<io::Result<usize>> {
     loop {
-        ready!(from.poll_read_ready(cx))?;
+        let fd = from.fd()?;
         let moved = from.try_io(Interest::READABLE, || {
-            move_bytes(from, pipe.write_end(), most.min(MOST))
+            move_bytes(fd, pipe.write_end(), most.min(MOST))
         });
         match moved {
             Ok(n) => {
                 pipe.filled(n);
                 return Poll::Ready(Ok(n));
             }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                ready!(from.watched()?.poll_read_ready(cx))?;
+            }
             Err(e) => return Poll::Ready(Err(e)),
         }
     }
@@ -40,18 +42,20 @@ pub(super) fn fill(
 pub(super) fn drain(
     cx: &mut Context<'_>,
     pipe: &mut Pipe,
-    to: &TcpStream,
+    to: &mut Socket,
     most: usize,
 ) -> Poll<io::Result<usize>> {
     loop {
-        ready!(to.poll_write_ready(cx))?;
         let most = most.min(pipe.held());
-        match to.try_io(Interest::WRITABLE, || move_bytes(pipe.read_end(), to, most)) {
+        let fd = to.fd()?;
+        match to.try_io(Interest::WRITABLE, || move_bytes(pipe.read_end(), fd, most)) {
             Ok(n) => {
                 pipe.drained(n);
                 return Poll::Ready(Ok(n));
             }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                ready!(to.watched()?.poll_write_ready(cx))?;
+            }
             Err(e) => return Poll::Ready(Err(e)),
         }
     }

@@ -85,7 +85,7 @@ fn a_peer_that_takes_nothing_is_stalled() {
                 } else {
                     relay.upstream()
                 };
-                SockRef::from(socket)
+                SockRef::from(&socket.unwrap())
                     .set_tcp_user_timeout(Some(Duration::from_millis(50)))
                     .unwrap();
             });

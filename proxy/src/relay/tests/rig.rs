@@ -199,9 +199,9 @@ impl Rig {
     pub(super) fn has_error(&self, side: Side) -> bool {
         self.with_relay(|relay| {
             let socket = if side == Side::Client {
-                relay.client()
+                &relay.client
             } else {
-                relay.upstream()
+                &relay.upstream
             };
             socket.try_io(Interest::ERROR, || Ok(())).is_ok()
         })
@@ -223,7 +223,7 @@ impl Rig {
             } else {
                 relay.upstream()
             };
-            rustix::io::ioctl_fionread(socket).unwrap()
+            rustix::io::ioctl_fionread(socket.unwrap()).unwrap()
         })
     }
 

@@ -8,9 +8,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::coop::{consume_budget, has_budget_remaining};
 use tokio::task::spawn_local;
 
-use super::rig::{Rig, run};
+use super::rig::{Rig, Room, receive, receive_some, run, text, until};
 use super::{on_worker, pair};
-use crate::relay::{End, Relay, Shared, Traffic};
+use crate::relay::socket::Socket;
+use crate::relay::{End, Relay, Shared, Side, Traffic};
 
 /// The runtime answers "not now" to everything in a poll that has no budget left, and wakes the task again: such an answer does not
 /// mean that the socket will.
@@ -49,6 +50,52 @@ fn each_direction_is_woken_for_after_the_other() {
             }
         }
     });
+}
+
+/// The runtime is woken by each segment that comes to a socket it watches, whether anybody waits for it or not.
+#[test]
+fn the_source_of_a_stream_that_waits_for_its_sink_is_not_watched() {
+    run(async {
+        let room = Room {
+            out: Some(64 << 10),
+            into: None,
+        };
+        let mut rig = Rig::with(Shared::new(), room, &[]);
+        let is_watched = |relay: &Relay| matches!(relay.upstream, Socket::Watched(_));
+        let (mut at, mut read) = (0, 0);
+        while !rig.splices_down() {
+            at += write_some(&rig, at, 256 << 10);
+            turns(1).await;
+            (read, _) = receive_some(&mut rig.client, read, at).await;
+        }
+        until(|| !rig.with_relay(Relay::holds_bytes)).await;
+        assert!(rig.with_relay(is_watched));
+        while !rig.with_relay(Relay::holds_bytes) {
+            at += write_some(&rig, at, 64 << 10);
+            turns(20).await;
+        }
+        assert!(!rig.with_relay(is_watched));
+        at += write_some(&rig, at, 64 << 10);
+        // The other way is open meanwhile, also when it has to wait itself.
+        assert_eq!(asked(&mut rig.client, &mut rig.server).await, *b"ask");
+        (read, _) = receive_some(&mut rig.client, read, at).await;
+        until(|| rig.with_relay(is_watched)).await;
+        rig.server.shutdown().await.expect("an end");
+        assert_eq!(receive(&mut rig.client, read).await, (at, None));
+        rig.close(Side::Client);
+        assert_eq!(rig.end().await, End::Done);
+    });
+}
+
+fn write_some(rig: &Rig, at: u64, most: u64) -> u64 {
+    let written = rig.server.try_write(text(at, most)).unwrap_or(0);
+    u64::try_from(written).expect("bytes")
+}
+
+async fn turns(count: usize) {
+    for _ in 0..count {
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn asked(from: &mut tokio::net::TcpStream, to: &mut tokio::net::TcpStream) -> [u8; 3] {
