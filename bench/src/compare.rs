@@ -1,6 +1,7 @@
 //! Causeway beside its peers, in the same minutes, with the same routes, load and endpoints. It must not compare what was not
 //! measured in the same run, nor a figure that has failures in it.
 
+mod alone;
 mod chart;
 mod report;
 mod targets;
@@ -40,6 +41,8 @@ pub struct Settings {
     pub time: Duration,
     /// Which workloads.
     pub workloads: Vec<Workload>,
+    /// Whether Causeway is then held to the targets that need no peer.
+    pub alone: bool,
 }
 
 /// What was measured: for each workload and subject, one sample for each round; none where it failed.
@@ -88,11 +91,19 @@ pub fn run(settings: &Settings, found: &[Found], cores: &Cores, folder: &Path) -
             }
         }
     }
+    // Memory is measured with all of a core, and nobody else needs to be there.
+    drop(running);
+    let ours = found.iter().find(|found| found.peer == Peer::Causeway);
+    let alone = match ours {
+        Some(ours) if settings.alone => alone::measure(ours, cores),
+        _ => Vec::new(),
+    };
     let report = Report {
         machine: Machine::here(),
         settings,
         found,
         samples: &samples,
+        alone: &alone,
     };
     report.print();
     fs::create_dir_all(folder)?;

@@ -50,6 +50,17 @@ impl What {
         }
     }
 
+    /// The same in a sentence.
+    #[must_use]
+    pub fn with_article(self) -> &'static str {
+        match self {
+            Self::Idle => "an idle connection",
+            Self::Silent => "a silent connection",
+            Self::Route => "a route",
+            Self::Endpoint => "an endpoint",
+        }
+    }
+
     /// What it may cost Causeway, in bytes (a KB is 1,000).
     #[must_use]
     pub fn target(self) -> f64 {

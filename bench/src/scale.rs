@@ -3,6 +3,7 @@
 
 mod changes;
 mod objects;
+mod picks;
 mod process;
 mod progress;
 mod server;
@@ -83,6 +84,30 @@ pub fn run_half(names: &[String], half: Half) -> Result<()> {
         Half::Steps => print_steps(shape),
         Half::Whole => whole::run(shape).map(|whole| print_whole(&whole)),
     }
+}
+
+/// From one endpoint's decoded change in a service of 50,000 to the first pick that sees it; 99 of 100 changes take no longer.
+///
+/// # Errors
+/// When it cannot be measured.
+pub fn change_of_one() -> Result<Duration> {
+    let steps = steps::run(shape::ONE, true)?;
+    let changes = steps.changes.context("no change was measured")?;
+    Ok(Duration::from_nanos(
+        changes.visible.value_at_quantile(0.99),
+    ))
+}
+
+/// What a pick takes in a service of so many endpoints.
+///
+/// # Errors
+/// When nothing can be picked.
+pub fn pick_among(endpoints: usize) -> Result<Duration> {
+    let shape = Shape {
+        endpoints,
+        ..shape::ONE
+    };
+    steps::pick(shape)
 }
 
 fn unknown(name: &str) -> String {

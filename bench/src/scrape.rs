@@ -217,7 +217,11 @@ fn ask(stats: SocketAddr) -> Result<TcpStream> {
     Ok(server)
 }
 
-fn scrape(stats: SocketAddr) -> Result<String> {
+/// What `/metrics` says now.
+///
+/// # Errors
+/// When it does not answer, or not with 200.
+pub(crate) fn scrape(stats: SocketAddr) -> Result<String> {
     let mut server = ask(stats)?;
     let mut answer = String::new();
     server.read_to_string(&mut answer)?;

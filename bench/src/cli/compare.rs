@@ -14,7 +14,8 @@ use super::span;
 ///
 /// Each round has every workload for every proxy. The proxy has one core and one worker, load and endpoints have the others, all
 /// in a network namespace of their own. What counts is the proxy's own CPU time for each unit of work, and only ratios of the
-/// same run.
+/// same run. With all workloads, Causeway is in the end held to the targets in which no peer has a part: system calls, memory,
+/// a change, a pick.
 #[derive(Args)]
 pub(crate) struct Compare {
     #[command(flatten)]
@@ -47,6 +48,7 @@ impl Compare {
         let settings = Settings {
             rounds,
             time,
+            alone: !self.quick && Workload::ALL.iter().all(|one| self.only.contains(one)),
             workloads: self.only,
         };
         compare::run(&settings, &found, &cores, &self.into)?;

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::alone::Alone;
 use super::targets::{TARGETS, Target};
 use super::workload::{Sample, Workload};
 use super::{Samples, Settings, Subject, name};
@@ -15,6 +16,8 @@ pub(crate) struct Report<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) found: &'a [Found],
     pub(crate) samples: &'a Samples,
+    /// What needs no peer; empty where it was not asked for.
+    pub(crate) alone: &'a [Alone],
 }
 
 /// Numbers from several rounds.
@@ -30,6 +33,8 @@ pub(crate) struct Ratio {
     against: Peer,
     spread: Spread,
     target: Option<f64>,
+    /// The same ratio of the bare relay, where it says what the kernel alone takes.
+    floor: Option<f64>,
     /// Rounds in which both have a figure.
     rounds: usize,
     /// Whether we have one in all rounds.
@@ -55,6 +60,14 @@ impl Ratio {
     fn held(&self) -> Option<bool> {
         self.target
             .map(|target| self.whole && self.spread.median <= target)
+    }
+}
+
+impl Ratio {
+    /// Missed, and by a relay that does nothing but move the bytes too.
+    fn out_of_reach(&self) -> bool {
+        let floor_misses = self.floor.zip(self.target);
+        self.held() == Some(false) && floor_misses.is_some_and(|(floor, target)| floor > target)
     }
 }
 
@@ -123,20 +136,35 @@ impl Report<'_> {
                 println!("  {:<15} {figures}  {speed:<17}{against}", name(subject));
             }
         }
-        let judged = self
+        if !self.alone.is_empty() {
+            println!("\nCauseway alone");
+        }
+        for alone in self.alone {
+            println!("{}", alone.say());
+        }
+        let judged: Vec<Ratio> = self
             .settings
             .workloads
             .iter()
-            .flat_map(|workload| self.ratios(*workload));
-        let held: Vec<bool> = judged.filter_map(|ratio| ratio.held()).collect();
-        let good = held.iter().filter(|held| **held).count();
+            .flat_map(|workload| self.ratios(*workload))
+            .filter(|ratio| ratio.held().is_some())
+            .collect();
+        let good = judged
+            .iter()
+            .filter(|ratio| ratio.held() == Some(true))
+            .count();
+        let good = good + self.alone.iter().filter(|alone| alone.held()).count();
+        let out_of_reach = judged.iter().filter(|ratio| ratio.out_of_reach()).count();
         let meant = |target: &&Target| self.settings.workloads.contains(&target.workload);
         let all = TARGETS.iter().filter(meant).count();
-        println!("\n{good} of {all} targets held");
-        if held.len() < all {
+        println!("\n{good} of {} targets held", all + self.alone.len());
+        if out_of_reach > 0 {
+            println!("{out_of_reach} of those missed are missed by the bare relay too");
+        }
+        if judged.len() < all {
             println!(
                 "{} could not be judged: no figure of ours or of the peer that they mean",
-                all - held.len()
+                all - judged.len()
             );
         }
     }
@@ -170,6 +198,7 @@ impl Report<'_> {
             "seconds": self.settings.time.as_secs_f64(),
             "proxies": proxies,
             "workloads": workloads,
+            "alone": self.alone.iter().map(Alone::json).collect::<Vec<Value>>(),
         })
     }
 
@@ -199,6 +228,7 @@ impl Report<'_> {
                 "ratio": json_of_spread(ratio.spread),
                 "atMost": ratio.target,
                 "held": ratio.held(),
+                "floor": ratio.floor,
                 "rounds": ratio.rounds,
             })
         });
@@ -216,13 +246,18 @@ impl Report<'_> {
         peers
             .filter(|peer| *peer != Peer::Causeway)
             .filter_map(|against| {
-                let ratios = self.ratio(workload, against);
+                let ratios = self.ratio(workload, Peer::Causeway, against);
                 let rounds = ratios.len();
                 Some(Ratio {
                     against,
                     rounds,
                     whole: self.of(workload, Some(Peer::Causeway)).count() == self.settings.rounds,
                     spread: Spread::of(ratios)?,
+                    floor: workload
+                        .has_floor()
+                        .then(|| Spread::of(self.ratio(workload, Peer::Floor, against)))
+                        .flatten()
+                        .map(|spread| spread.median),
                     target: TARGETS
                         .iter()
                         .find(|target| self.judges(target, workload, against))
@@ -243,14 +278,14 @@ impl Report<'_> {
     }
 
     /// Of each round in which both have a figure.
-    fn ratio(&self, workload: Workload, against: Peer) -> Vec<f64> {
+    fn ratio(&self, workload: Workload, whose: Peer, against: Peer) -> Vec<f64> {
         let of = |peer| {
             self.samples
                 .get(&(workload, Some(peer)))
                 .into_iter()
                 .flatten()
         };
-        let rounds = of(Peer::Causeway).zip(of(against));
+        let rounds = of(whose).zip(of(against));
         let ratios = rounds.filter_map(|(ours, theirs)| {
             Some(workload.figure(ours.as_ref()?)? / workload.figure(theirs.as_ref()?)?)
         });
@@ -268,7 +303,12 @@ fn say(ratio: &Ratio) -> String {
     let verdict = match (ratio.target, ratio.held()) {
         (Some(target), Some(true)) => format!("  target {target:.2}: held"),
         (Some(target), _) if !ratio.whole => format!("  target {target:.2}: MISSED by a failure"),
-        (Some(target), _) => format!("  target {target:.2}: MISSED"),
+        (Some(target), _) => match ratio.floor.filter(|_| ratio.out_of_reach()) {
+            Some(floor) => {
+                format!("  target {target:.2}: MISSED, as by the floor with {floor:.2}x")
+            }
+            None => format!("  target {target:.2}: MISSED"),
+        },
         _ => String::new(),
     };
     format!(

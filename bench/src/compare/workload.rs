@@ -116,6 +116,11 @@ impl Workload {
         }
     }
 
+    /// Whether the bare relay, which copies, says what the kernel alone takes for it.
+    pub(crate) fn has_floor(self) -> bool {
+        matches!(self, Self::Connections | Self::RoundTrips)
+    }
+
     /// What it came to in a second, with its unit; more is better.
     pub(crate) fn speed(self, sample: &Sample) -> (f64, &'static str) {
         match (self, sample.beside) {

@@ -36,6 +36,17 @@ pub(super) enum Measured {
     Routes,
 }
 
+/// The largest service that a target is about.
+pub(super) const ONE: Shape = Shape {
+    name: "one",
+    about: "one service of 50,000 endpoints",
+    clusters: 1,
+    services: 1,
+    endpoints: 50_000,
+    flat: true,
+    measured: Measured::Everything,
+};
+
 /// Every measurement, in the order they are made.
 pub(super) const ALL: [Shape; 4] = [
     Shape {
@@ -56,15 +67,7 @@ pub(super) const ALL: [Shape; 4] = [
         flat: true,
         measured: Measured::Everything,
     },
-    Shape {
-        name: "one",
-        about: "one service of 50,000 endpoints",
-        clusters: 1,
-        services: 1,
-        endpoints: 50_000,
-        flat: true,
-        measured: Measured::Everything,
-    },
+    ONE,
     Shape {
         name: "routes",
         about: "20,000 services of one endpoint",

@@ -23,7 +23,7 @@ use super::changes::Changes;
 use super::objects::{self, List};
 use super::server::Server;
 use super::shape::Shape;
-use super::{process, progress, setup};
+use super::{picks, process, progress, setup};
 
 /// Changes that are measured.
 const CHANGES: usize = 5_000;
@@ -82,18 +82,8 @@ struct Stage {
 /// # Errors
 /// When an object cannot be read, or the route does not show a change.
 pub(super) fn run(shape: Shape, changes: bool) -> Result<Steps> {
-    let clock = Clock::start();
-    let (control, tables) = Control::new(&setup::config(&shape), Vec::new(), clock);
-    let mut stage = Stage {
-        shape,
-        servers: (0..shape.clusters)
-            .map(|cluster| Server::new(shape, cluster))
-            .collect(),
-        world: World::new(setup::me(&shape), setup::rules(&shape)),
-        control,
-        tables,
-        clock,
-    };
+    let mut stage = Stage::new(shape);
+    let clock = stage.clock;
     let empty = process::resident()?;
     let (mut stage, read) = apart(move || {
         let read = stage.read_everything();
@@ -128,6 +118,18 @@ pub(super) fn run(shape: Shape, changes: bool) -> Result<Steps> {
     })
 }
 
+/// What a pick takes in the first service of a shape.
+///
+/// # Errors
+/// When an object cannot be read, or nothing can be picked.
+pub(super) fn pick(shape: Shape) -> Result<Duration> {
+    let mut stage = Stage::new(shape);
+    stage.read_everything()?;
+    let snapshot = stage.world.publish().context("there is no snapshot")?;
+    stage.control.apply(&snapshot, stage.clock.now());
+    picks::time(&setup::route(&stage.tables, &shape, 0)?, stage.clock)
+}
+
 /// Does something on a thread that stays until the process ends: the allocator has a heap for each thread, so what one step
 /// has freed is not what the next one takes, and does not hide it.
 fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
@@ -145,6 +147,21 @@ fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result
 }
 
 impl Stage {
+    fn new(shape: Shape) -> Self {
+        let clock = Clock::start();
+        let (control, tables) = Control::new(&setup::config(&shape), Vec::new(), clock);
+        Self {
+            shape,
+            servers: (0..shape.clusters)
+                .map(|cluster| Server::new(shape, cluster))
+                .collect(),
+            world: World::new(setup::me(&shape), setup::rules(&shape)),
+            control,
+            tables,
+            clock,
+        }
+    }
+
     fn read_everything(&mut self) -> Result<()> {
         for (number, server) in self.servers.iter().enumerate() {
             if number % EVERY == 0 {

@@ -43,6 +43,7 @@ fn a_target_is_judged_by_the_rounds_ratios_to_the_peer_that_did_best() {
         Peer::Haproxy,
         Peer::HaproxySplice,
         Peer::Envoy,
+        Peer::Floor,
     ];
     let found = peers.map(|peer| Found {
         peer,
@@ -53,6 +54,7 @@ fn a_target_is_judged_by_the_rounds_ratios_to_the_peer_that_did_best() {
         rounds: 3,
         time: Duration::from_secs(1),
         workloads: vec![Workload::Connections],
+        alone: false,
     };
     // The machine was half as fast in the second round, and in the third HAProxy failed.
     let each = [
@@ -60,6 +62,7 @@ fn a_target_is_judged_by_the_rounds_ratios_to_the_peer_that_did_best() {
         (Peer::Haproxy, [sample(50), sample(100), None]),
         (Peer::HaproxySplice, [sample(60), sample(120), sample(130)]),
         (Peer::Envoy, [sample(75), sample(150), sample(60)]),
+        (Peer::Floor, [sample(44), sample(88), sample(33)]),
     ];
     let samples: Samples = each
         .into_iter()
@@ -70,6 +73,7 @@ fn a_target_is_judged_by_the_rounds_ratios_to_the_peer_that_did_best() {
         settings: &settings,
         found: &found,
         samples: &samples,
+        alone: &[],
     };
     let json = report.workload(Workload::Connections);
     let ratios = json["ratios"].as_array().unwrap();
@@ -85,6 +89,19 @@ fn a_target_is_judged_by_the_rounds_ratios_to_the_peer_that_did_best() {
         (&Value::Null, &Value::Null)
     );
     assert_eq!(ratios[2]["held"], json!(false));
+    // The bare relay has 0.59 of Envoy's: 0.55 is missed by it too.
+    let of_floor: Vec<&Value> = ratios.iter().map(|ratio| &ratio["floor"]).collect();
+    assert_eq!(
+        of_floor[..3],
+        [&json!(0.88), &json!(44.0 / 60.0), &json!(44.0 / 75.0)]
+    );
+    let said = report.ratios(Workload::Connections);
+    let said: Vec<String> = said.iter().map(say).collect();
+    assert!(said[0].ends_with("target 0.95: held"), "{said:?}");
+    assert!(
+        said[2].ends_with("target 0.55: MISSED, as by the floor with 0.59x"),
+        "{said:?}"
+    );
     assert_eq!((&ratios[0]["rounds"], report.failed()), (&json!(2), 0));
     assert_eq!(json["subjects"][1]["samples"][2], Value::Null);
 
