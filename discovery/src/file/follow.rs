@@ -1,8 +1,8 @@
 //! Following a file: a look at it four times a second, a reading when it is another one. It must not judge what it says.
 
-use std::fmt::Display;
 use std::fs::Metadata;
 use std::hint::black_box;
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use model::{Chunked, Hostname, Part, Service, Snapshot, merge};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::{FileError, FileStatus, Loaded, bytes, parse_bytes};
@@ -23,10 +23,11 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How long the first snapshot waits for the addresses of gateways that are given by name.
 const FIRST_ANSWERS: Duration = Duration::from_secs(3);
 
-/// For so long after a reading a thread ends at each look. What a reading needs is several times what stays of it, and mimalloc
-/// gives that back a second later, but only when it is asked for something or a thread ends, and a gateway whose file does not
-/// change does neither. The end of a thread is the one that looks at all there is (`mi_arenas_try_purge` of its version 3).
-const GIVE_BACK: Duration = Duration::from_secs(4);
+/// When after a reading a thread ends at each look. What a reading needs is several times what stays of it, and mimalloc gives
+/// that back a second later, but only when it is asked for something or a thread ends, and a gateway whose file does not change
+/// does neither. The end of a thread is the one that looks at all there is (`mi_arenas_try_purge` of its version 3). Each such
+/// thread leaves something itself, so there are few.
+const GIVE_BACK: Range<Duration> = Duration::from_millis(1_250)..Duration::from_millis(2_250);
 
 /// What tells one version of a file from another; `None` where there is no file.
 type Fingerprint = Option<Print>;
@@ -118,7 +119,7 @@ impl Follower {
                         self.read_at = Instant::now();
                     }
                     looked = Some(seen);
-                    if self.read_at.elapsed() < GIVE_BACK {
+                    if GIVE_BACK.contains(&self.read_at.elapsed()) {
                         end_a_thread();
                     }
                 }
@@ -232,28 +233,16 @@ fn hosts(names: &[GatewayName]) -> impl Iterator<Item = &Hostname> + Clone {
 
 /// Reads the file where it may take its time: a mesh of a million endpoints is seconds of work.
 async fn read(path: &Path) -> Result<Loaded, Fault> {
-    let (sender, read) = oneshot::channel();
     let own = path.to_owned();
-    // Not one of the runtime's threads, which stay for ten seconds, and what the allocator keeps for them as long.
-    let reading = thread::Builder::new().spawn(move || {
-        let loaded = bytes(&own)
-            .map_err(Fault::Unread)
-            .and_then(|bytes| parse_bytes(&own, bytes).map_err(Fault::Wrong));
-        // Nobody waits for it when the gateway ends.
-        let _ = sender.send(loaded);
+    let reading = tokio::task::spawn_blocking(move || {
+        let bytes = bytes(&own).map_err(Fault::Unread)?;
+        parse_bytes(&own, bytes).map_err(Fault::Wrong)
     });
-    let broke_off = |fault: &dyn Display| {
+    reading.await.unwrap_or_else(|fault| {
         let problem = format!("reading it broke off: {fault}");
-        FileError::whole(&path.display().to_string(), problem)
-    };
-    match reading {
-        Ok(_) => read.await.unwrap_or_else(|_| {
-            Err(Fault::Wrong(broke_off(
-                &"a fault of this program, said above",
-            )))
-        }),
-        Err(fault) => Err(Fault::Unread(broke_off(&fault))),
-    }
+        let fault = FileError::whole(&path.display().to_string(), problem);
+        Err(Fault::Wrong(fault))
+    })
 }
 
 /// See [`GIVE_BACK`]. Where there is no thread to be had, a later look does it.

@@ -37,6 +37,9 @@ pub const COMMIT: &str = match option_env!("CAUSEWAY_COMMIT") {
 /// How long a stop may take that must not wait for anybody: a slow disk, or who does not read what is written.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
+/// How long a thread that has had something slow to do waits for more; tokio's default is ten seconds.
+const THREADS_STAY: Duration = Duration::from_millis(100);
+
 /// A cross-cluster gateway for meshes: mutual TLS in, routed by server name to the closest healthy endpoint, never decrypted.
 #[derive(Parser)]
 #[command(name = "causeway", version)]
@@ -150,6 +153,8 @@ fn run(file: Option<PathBuf>, set: &[String]) -> anyhow::Result<ExitCode> {
     // Its own runtime: the control plane and the HTTP servers never run on a worker's thread.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
+        // A file is read and a name looked up on a thread for that, and the allocator keeps memory for it while it is there.
+        .thread_keep_alive(THREADS_STAY)
         .enable_all()
         .build()?;
     let ran = runtime.block_on(async {
