@@ -255,6 +255,13 @@ impl Relay {
                 received = down.poll(cx, lane);
             }
         }
+        // Whoever needs the socket to write to is asked after both have done what they could.
+        if sent == Step::Stalled && !down.waits() {
+            client.unwatch();
+        }
+        if received == Step::Stalled && !up.waits() {
+            upstream.unwatch();
+        }
         self.spent = turn - budget;
         // In the order they were met: a socket tells its error once, and then only that it is closed.
         if self.up_first {
@@ -315,7 +322,7 @@ impl Relay {
                 self.up.waits(),
             )
         };
-        // No system call unless the runtime has been told of an error.
+        // No system call unless the runtime has been told of an error, or watches the socket no more.
         let failed = socket
             .fd()
             .and_then(|fd| socket.try_io(Interest::ERROR, || SockRef::from(&fd).take_error()));
@@ -332,7 +339,7 @@ impl Relay {
     /// that failed is over.
     fn note(&mut self, step: Step, from: Side, to: Side) {
         let (side, fault) = match step {
-            Step::Waits | Step::Moved => return,
+            Step::Waits | Step::Stalled | Step::Moved => return,
             Step::ReadFault(fault) => (from, fault),
             Step::WriteFault(fault) => (to, fault),
         };

@@ -1,6 +1,7 @@
 //! Moving bytes through a buffer. It must not decide when to.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::task::{Context, Poll, ready};
 
 use rustix::net::{RecvFlags, SendFlags};
@@ -87,6 +88,11 @@ pub(super) fn write(cx: &mut Context<'_>, to: &TcpStream, bytes: &[u8]) -> Poll<
             sent => return Poll::Ready(sent),
         }
     }
+}
+
+/// Writes once, without waiting, to a socket that the runtime does not watch.
+pub(super) fn write_at_once(to: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    Ok(rustix::net::send(to, bytes, SendFlags::NOSIGNAL)?)
 }
 
 /// Writes once, without waiting, what is the last: the kernel keeps it for the FIN that the caller sends next, so that both go

@@ -53,6 +53,8 @@ enum State {
 pub(super) enum Step {
     /// Nothing can move now, or nothing is left to.
     Waits,
+    /// The same, for a stream whose sink takes nothing: the source only has more for a pipe that is not empty.
+    Stalled,
     /// The turn is over.
     Moved,
     /// The source failed; what came from it before is delivered.
@@ -117,11 +119,12 @@ impl Direction {
         while matches!(self.state, State::Open | State::Ended) {
             match self.deliver(cx, &mut lane) {
                 Poll::Pending => {
-                    // The source only has more for a pipe that is not empty; see socket.rs.
-                    if self.pipe.is_some() && !lane.peer_waits {
-                        lane.from.unwatch();
-                    }
-                    return step;
+                    // Without budget left it is not the sink that has to be waited for.
+                    let stalls = self.pipe.is_some() && has_budget_remaining();
+                    return match step {
+                        Step::Waits if stalls => Step::Stalled,
+                        step => step,
+                    };
                 }
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return self.sink_failed(step, &error, lane.shared),
@@ -354,6 +357,12 @@ fn write(
     bytes: &[u8],
     behind: Behind,
 ) -> Poll<io::Result<usize>> {
+    if let Socket::Unwatched(socket) = to {
+        match copy::write_at_once(socket, bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            taken => return Poll::Ready(taken),
+        }
+    }
     let to = to.watched()?;
     if behind == Behind::End {
         match copy::write_last(to, bytes) {

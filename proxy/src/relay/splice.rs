@@ -21,6 +21,10 @@ pub(super) fn fill(
     most: usize,
 ) -> Poll<io::Result<usize>> {
     loop {
+        // The runtime counts each such question, which bounds how many small pieces one poll moves.
+        if let Socket::Watched(from) = from {
+            ready!(from.poll_read_ready(cx))?;
+        }
         let fd = from.fd()?;
         let moved = from.try_io(Interest::READABLE, || {
             move_bytes(fd, pipe.write_end(), most.min(MOST))
@@ -31,7 +35,7 @@ pub(super) fn fill(
                 return Poll::Ready(Ok(n));
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                ready!(from.watched()?.poll_read_ready(cx))?;
+                from.watched()?;
             }
             Err(e) => return Poll::Ready(Err(e)),
         }
@@ -46,6 +50,9 @@ pub(super) fn drain(
     most: usize,
 ) -> Poll<io::Result<usize>> {
     loop {
+        if let Socket::Watched(to) = to {
+            ready!(to.poll_write_ready(cx))?;
+        }
         let most = most.min(pipe.held());
         let fd = to.fd()?;
         match to.try_io(Interest::WRITABLE, || move_bytes(pipe.read_end(), fd, most)) {
@@ -54,7 +61,7 @@ pub(super) fn drain(
                 return Poll::Ready(Ok(n));
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                ready!(to.watched()?.poll_write_ready(cx))?;
+                to.watched()?;
             }
             Err(e) => return Poll::Ready(Err(e)),
         }
