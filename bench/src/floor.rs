@@ -48,6 +48,8 @@ pub fn run(listen: SocketAddr, routes: Vec<Route>) -> Result<()> {
     let listener = TcpListener::bind(listen).with_context(|| format!("cannot bind {listen}"))?;
     listener.set_nonblocking(true)?;
     sockopt::set_tcp_nodelay(&listener, true)?;
+    // No segment that is an ACK and nothing else, as long as bytes follow soon.
+    sockopt::set_tcp_quickack(&listener, false)?;
     let poll = epoll::create(CreateFlags::CLOEXEC)?;
     epoll::add(
         &poll,
@@ -157,6 +159,7 @@ impl Relay {
         };
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let upstream = socket_with(family, SocketType::STREAM, flags, None)?;
+        sockopt::set_tcp_quickack(&upstream, false)?;
         match connect(&upstream, &endpoint) {
             Ok(()) | Err(Errno::INPROGRESS) => {}
             Err(fault) => return Err(fault.into()),

@@ -149,7 +149,7 @@ impl Shared {
 }
 
 impl Relay {
-    /// A relay between two connected sockets. `leftover` goes to the client before anything else.
+    /// A relay between two connected sockets; the client's has NODELAY, the upstream's gets it when it is needed. `leftover` goes to the client before anything else.
     #[must_use]
     pub fn new(
         client: TcpStream,
@@ -161,8 +161,8 @@ impl Relay {
             client: Socket::Watched(client),
             upstream: Socket::Watched(upstream),
             shared,
-            up: Direction::new(None),
-            down: Direction::new(leftover.map(|kept| kept.0)),
+            up: Direction::new(None, false),
+            down: Direction::new(leftover.map(|kept| kept.0), true),
             fault: None,
             spent: 0,
             queued_again: false,

@@ -26,6 +26,7 @@ mod readme;
 mod reasons;
 mod restart;
 mod routing;
+mod segments;
 mod signals;
 mod sources;
 mod weather;

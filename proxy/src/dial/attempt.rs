@@ -122,9 +122,9 @@ pub(super) fn stagger(least: Duration, usual: Duration) -> Duration {
     least.max((usual * 2).min(LONGEST_STAGGER))
 }
 
-/// Begins a connect.
-pub(super) fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    TcpStream::from_std(sockets::connect(address)?)
+/// Begins a connect, for a hello of so many bytes.
+pub(super) fn connect(address: SocketAddr, hello: usize) -> io::Result<TcpStream> {
+    TcpStream::from_std(sockets::connect(address, hello)?)
 }
 
 /// What a fault of a connect is called, as an end and as an outcome.

@@ -13,6 +13,7 @@ use super::fault::{Fault, fault_of};
 use super::pipes::Pipe;
 use super::socket::Socket;
 use super::{Shared, splice};
+use crate::sockets;
 
 /// A read of so many bytes speaks for a stream.
 const FULL: usize = 32 << 10;
@@ -28,6 +29,8 @@ pub(super) struct Direction {
     full_reads: u8,
     /// The kernel would not splice these sockets.
     copy_only: bool,
+    /// The sink's socket sends each piece at once.
+    hurries: bool,
     /// Bytes have moved since somebody asked.
     moved: bool,
     /// The source's socket wakes the task as soon as there is something to read.
@@ -89,13 +92,14 @@ pub(super) struct Lane<'a> {
 }
 
 impl Direction {
-    /// A direction that first delivers `waiting`.
-    pub(super) fn new(waiting: Option<Buffer>) -> Self {
+    /// A direction that first delivers `waiting`. `hurries`: the sink's socket sends each piece at once already.
+    pub(super) fn new(waiting: Option<Buffer>, hurries: bool) -> Self {
         Self {
             waiting,
             pipe: None,
             full_reads: 0,
             copy_only: false,
+            hurries,
             moved: false,
             listens: false,
             state: State::Open,
@@ -291,6 +295,12 @@ impl Direction {
         let n = read.bytes;
         if n == 0 {
             return Poll::Ready(Ok(Taken::End));
+        }
+        if !std::mem::replace(&mut self.hurries, true)
+            && let Ok(sink) = lane.to.fd()
+        {
+            // A failure shows in what is written to it.
+            let _ = sockets::hurry(sink);
         }
         // Most of the time the sink takes all of it, and nothing has to be kept.
         let taken = match write(cx, lane.to, &scratch[..n], read.behind) {

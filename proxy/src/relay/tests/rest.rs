@@ -1,6 +1,7 @@
 //! What a connection holds while little happens: its leftover first, a pipe only while a stream moves; and what only the tick
 //! notices.
 
+use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 
 use super::rig::{Rig, Room, receive, receive_some, run, send, text, until};
@@ -51,6 +52,27 @@ fn a_quiet_connection_holds_no_pipe_and_no_buffer() {
         assert!(!rig.splices_down());
         assert_eq!(rig.shared.pipes_in_use(), 0);
         assert_eq!(rig.with_relay(|relay| relay.down.held()), 0);
+    });
+}
+
+/// What follows a hello may come in pieces, and none of them waits for the ACK of the one before. A client that says nothing more
+/// costs no system call for that.
+#[test]
+fn what_follows_the_hello_hurries() {
+    run(async {
+        let mut rig = Rig::new();
+        let hurries = |rig: &Rig| {
+            rig.with_relay(|relay| {
+                let upstream = relay.upstream().unwrap();
+                SockRef::from(&upstream).tcp_nodelay().unwrap()
+            })
+        };
+        send(&mut rig.server, 0, 100).await;
+        assert_eq!(receive_some(&mut rig.client, 0, 100).await.0, 100);
+        assert!(!hurries(&rig), "nothing has followed");
+        send(&mut rig.client, 0, 1).await;
+        assert_eq!(receive_some(&mut rig.server, 0, 1).await.0, 1);
+        assert!(hurries(&rig));
     });
 }
 

@@ -262,13 +262,14 @@ fn pair(room: Room, side: Side) -> (TcpStream, TcpStream) {
     listener.listen(1).unwrap();
     connector.connect(&listener.local_addr().unwrap()).unwrap();
     let accepted = listener.accept().unwrap().0;
-    let (accepted, connector) = (into_tokio(accepted), into_tokio(connector));
-    (connector, accepted)
+    accepted.set_tcp_nodelay(true).unwrap();
+    // A relay's upstream has it as soon as it needs it.
+    connector.set_tcp_nodelay(side == Side::Client).unwrap();
+    (into_tokio(connector), into_tokio(accepted))
 }
 
 fn into_tokio(socket: Socket) -> TcpStream {
     socket.set_nonblocking(true).unwrap();
-    socket.set_tcp_nodelay(true).unwrap();
     TcpStream::from_std(socket.into()).unwrap()
 }
 
