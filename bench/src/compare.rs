@@ -3,6 +3,7 @@
 
 mod alone;
 mod chart;
+mod dead_tier;
 mod report;
 mod targets;
 mod workload;

@@ -51,6 +51,9 @@ pub struct Route {
     pub host: String,
     /// Where it is served.
     pub endpoints: Vec<SocketAddr>,
+    /// Where else, in another region than the proxy's: for when nobody of `endpoints` is left. Of all proxies only ours is told
+    /// regions here.
+    pub farther: Vec<SocketAddr>,
 }
 
 /// A proxy that is there.
@@ -143,6 +146,7 @@ impl Route {
         Self {
             host: format!("{host}.default.svc.cluster.local"),
             endpoints,
+            farther: Vec::new(),
         }
     }
 
@@ -173,9 +177,13 @@ impl Found {
         arguments: &[String],
     ) -> Result<Running> {
         let name = self.peer.name();
-        let folder = Folder::new(name)?;
+        ensure!(
+            self.peer == Peer::Causeway || routes.iter().all(|route| route.farther.is_empty()),
+            "{name} is told no regions"
+        );
         // Not bound by anybody meanwhile: who finds it taken says so.
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let folder = Folder::new(name, address.port())?;
         let setup = match self.peer {
             Peer::Causeway => causeway::setup(&folder.0, address, routes),
             Peer::Haproxy => haproxy::setup(&folder.0, address, routes, false),
@@ -275,8 +283,9 @@ impl Running {
 struct Folder(PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Result<Self> {
-        let name = format!("causeway-bench-{}-{name}", std::process::id());
+    /// `port`: where it listens, because two tests of one process may start the same proxy at once.
+    fn new(name: &str, port: u16) -> Result<Self> {
+        let name = format!("causeway-bench-{}-{name}-{port}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         fs::create_dir_all(&folder)?;
         Ok(Self(folder))
@@ -311,4 +320,4 @@ fn in_path(name: &str) -> Result<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -15,7 +15,7 @@ use super::span;
 /// Each round has every workload for every proxy. The proxy has one core and one worker, load and endpoints have the others, all
 /// in a network namespace of their own. What counts is the proxy's own CPU time for each unit of work, and only ratios of the
 /// same run. With all workloads, Causeway is in the end held to the targets in which no peer has a part: system calls, memory,
-/// a change, a pick.
+/// a change, a pick, a tier whose endpoints are all dead.
 #[derive(Args)]
 pub(crate) struct Compare {
     #[command(flatten)]

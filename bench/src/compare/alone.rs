@@ -1,13 +1,14 @@
 //! What Causeway is to hold by itself: counts, memory, and times in which no peer has a part. It must not be loosened to fit a
-//! measurement. Clients that fail where a tier is dead are no row here: `make test` asserts that there are none.
+//! measurement.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::{Value, json};
 use sidecar::SIDECAR_ALPN;
 
+use super::dead_tier::{self, Seen};
 use crate::backend::{Backend, Manner, Serving};
 use crate::cores::Cores;
 use crate::load::{self, Mark, Opening, Plan, Work};
@@ -103,6 +104,28 @@ pub(crate) fn measure(found: &Found, cores: &Cores) -> Vec<Alone> {
         "a pick among 10,000 endpoints, ns",
         50.0,
         scale::pick_among(10_000).map(nanos),
+    );
+    let tier = dead_tier::measure(found, cores);
+    // One measurement for three rows: where it fails, each says why.
+    let seen = |figure: fn(&Seen) -> f64| match &tier {
+        Ok(seen) => Ok(figure(seen)),
+        Err(error) => Err(anyhow!("{error:#}")),
+    };
+    let (first, later) = (dead_tier::ALL_FIRST, dead_tier::ALL_LATER);
+    add(
+        &format!("failed clients with a first tier that is dead, of {first}"),
+        0.0,
+        seen(|seen| seen.failed.into()),
+    );
+    add(
+        "the slowest of those that do not fail, s",
+        1.5,
+        seen(|seen| seen.slowest.as_secs_f64()),
+    );
+    add(
+        &format!("dials of the dead once all are ejected, {later} clients"),
+        0.0,
+        seen(|seen| seen.dead_dials as f64),
     );
     all
 }

@@ -64,10 +64,10 @@ impl Ratio {
 }
 
 impl Ratio {
-    /// Missed, and by a relay that does nothing but move the bytes too.
-    fn out_of_reach(&self) -> bool {
-        let floor_misses = self.floor.zip(self.target);
-        self.held() == Some(false) && floor_misses.is_some_and(|(floor, target)| floor > target)
+    /// Missed, and the bare relay's own ratio is above the target too. That does not show that nobody could hold it.
+    fn floor_misses(&self) -> bool {
+        let floor = self.floor.zip(self.target);
+        self.held() == Some(false) && floor.is_some_and(|(floor, target)| floor > target)
     }
 }
 
@@ -154,12 +154,12 @@ impl Report<'_> {
             .filter(|ratio| ratio.held() == Some(true))
             .count();
         let good = good + self.alone.iter().filter(|alone| alone.held()).count();
-        let out_of_reach = judged.iter().filter(|ratio| ratio.out_of_reach()).count();
+        let floor_misses = judged.iter().filter(|ratio| ratio.floor_misses()).count();
         let meant = |target: &&Target| self.settings.workloads.contains(&target.workload);
         let all = TARGETS.iter().filter(meant).count();
         println!("\n{good} of {} targets held", all + self.alone.len());
-        if out_of_reach > 0 {
-            println!("{out_of_reach} of those missed are missed by the bare relay too");
+        if floor_misses > 0 {
+            println!("{floor_misses} of those missed are missed by the bare relay too");
         }
         if judged.len() < all {
             println!(
@@ -303,7 +303,7 @@ fn say(ratio: &Ratio) -> String {
     let verdict = match (ratio.target, ratio.held()) {
         (Some(target), Some(true)) => format!("  target {target:.2}: held"),
         (Some(target), _) if !ratio.whole => format!("  target {target:.2}: MISSED by a failure"),
-        (Some(target), _) => match ratio.floor.filter(|_| ratio.out_of_reach()) {
+        (Some(target), _) => match ratio.floor.filter(|_| ratio.floor_misses()) {
             Some(floor) => {
                 format!("  target {target:.2}: MISSED, as by the floor with {floor:.2}x")
             }

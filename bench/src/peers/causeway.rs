@@ -74,11 +74,13 @@ pub(super) fn setup(folder: &Path, address: SocketAddr, routes: &[Route]) -> Set
             mesh,
             "  - host: {host}\n    ports:\n      - {{number: 5000, name: tls}}\n    endpoints:\n"
         );
-        for endpoint in &route.endpoints {
+        let near = route.endpoints.iter().map(|endpoint| (endpoint, "us/a"));
+        let farther = route.farther.iter().map(|endpoint| (endpoint, "eu/a"));
+        for (endpoint, locality) in near.chain(farther) {
             let (ip, port) = (endpoint.ip(), endpoint.port());
             let _ = writeln!(
                 mesh,
-                "      - {{address: {ip}, ports: {{tls: {port}}}, cluster: us, network: network1, locality: us/a}}"
+                "      - {{address: {ip}, ports: {{tls: {port}}}, cluster: us, network: network1, locality: {locality}}}"
             );
         }
     }

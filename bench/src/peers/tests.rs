@@ -5,7 +5,7 @@ use crate::backend::{Backend, Manner, Serving};
 use crate::load::{self, Opening, Plan, Work};
 
 /// Where cargo puts the gateway when it builds the workspace's tests.
-fn causeway() -> PathBuf {
+pub(crate) fn causeway() -> PathBuf {
     let ourselves = std::env::current_exe().unwrap();
     ourselves.ancestors().nth(2).unwrap().join("causeway")
 }
