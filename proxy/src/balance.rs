@@ -103,7 +103,7 @@ pub(crate) struct Tier {
     /// The tier that takes over while this one, our own zone, is overloaded.
     pub(crate) spill: Option<u8>,
     /// Only for consistent hashing; over the healthy ones.
-    pub(crate) maglev: Option<Maglev>,
+    pub(crate) maglev: Option<Box<Maglev>>,
 }
 
 /// Endpoints of one tier and class. Those that one locality rule treats alike are a group; without rules there is one, and

@@ -46,6 +46,26 @@ fn parse_port(digits: &str) -> Option<u16> {
     digits.parse().ok()
 }
 
+impl MeshName<'_> {
+    /// Whether a normalised server name is this one as Envoy compares it: the table's names are lower case, a subset's may not be.
+    #[must_use]
+    pub(crate) fn is_spelled(&self, name: &str) -> bool {
+        let Self { port, subset, host } = self;
+        let rest = name.strip_prefix(PREFIX);
+        let Some((digits, rest)) = rest.and_then(|rest| rest.split_once(SEPARATOR)) else {
+            return false;
+        };
+        let mut parts = [*subset, SEPARATOR, *host].into_iter();
+        parse_port(digits) == Some(*port) && parts.try_fold(rest, after) == Some("")
+    }
+}
+
+/// What stands after a part, whose letters may be of either case.
+fn after<'a>(name: &'a str, part: &str) -> Option<&'a str> {
+    let (head, tail) = name.split_at_checked(part.len())?;
+    head.eq_ignore_ascii_case(part).then_some(tail)
+}
+
 impl fmt::Display for MeshName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { port, subset, host } = self;

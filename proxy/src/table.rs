@@ -1,5 +1,6 @@
 //! Server name -> route. It must not choose endpoints, and no match never falls through to anything.
 
+use std::hash::BuildHasher;
 use std::hint::cold_path;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,7 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32};
 use arc_swap::{ArcSwap, Guard};
 use fastrand::Rng;
 use foldhash::fast::RandomState;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::hash_table::Entry;
+use hashbrown::{HashMap, HashSet, HashTable};
 use model::Hostname;
 use tokio::sync::mpsc;
 
@@ -20,14 +22,12 @@ use crate::config::Role;
 use crate::control::Event;
 use crate::flows::Flows;
 use crate::host::Host;
-use crate::sni::parse_mesh_name;
+use crate::sni::{MeshName, parse_mesh_name};
 
 /// One name's way to endpoints. It lives as long as the name exists; a change of endpoints swaps its balancer and nothing
 /// else.
 #[derive(Debug)]
 pub struct Route {
-    /// The name, as a mesh name (`outbound_.5000_._.hello.default.svc.cluster.local`).
-    pub name: Arc<str>,
     /// The service it leads to.
     pub service: Hostname,
     /// The service port.
@@ -51,7 +51,10 @@ pub struct Route {
 /// Every name that is routed. Immutable; replaced when the set of names changes.
 #[derive(Debug, Default)]
 pub struct RouteTable {
-    pub(crate) names: HashMap<Arc<str>, Views, RandomState>,
+    /// By the names of their routes, which are spelled out only when they are asked for: a table has one for every name, and each
+    /// would be as long as all the rest of an entry.
+    names: HashTable<Views>,
+    hasher: RandomState,
     pub(crate) hosts: HashSet<Hostname, RandomState>,
     pub(crate) passthrough: HashMap<Box<str>, Vec<Passthrough>, RandomState>,
 }
@@ -96,22 +99,50 @@ impl RouteTable {
     /// The reason why there is none.
     pub fn find(&self, role: Role, port: u16, name: &str) -> Result<&Arc<Route>, Reason> {
         let found = match role {
-            Role::Inbound => self
-                .names
-                .get(name)
-                .and_then(|views| views.inbound.as_ref()),
-            Role::Outbound => self
-                .names
-                .get(name)
-                .and_then(|views| views.outbound.as_ref()),
+            Role::Inbound => self.views(name).and_then(|views| views.inbound.as_ref()),
+            Role::Outbound => self.views(name).and_then(|views| views.outbound.as_ref()),
             Role::Passthrough => return self.find_plain(port, name),
         };
         found.ok_or_else(|| self.why_not(name))
     }
 
+    /// An empty table with room for so many services and mesh names.
+    pub(crate) fn with_room(services: usize, names: usize) -> Self {
+        Self {
+            names: HashTable::with_capacity(names),
+            hosts: HashSet::with_capacity_and_hasher(services, RandomState::default()),
+            ..Self::default()
+        }
+    }
+
+    /// Adds a mesh route under its name; whether no other route of the same view has that name, which then keeps it.
+    pub(crate) fn add(&mut self, route: &Arc<Route>) -> bool {
+        let name = route.name();
+        let hasher = &self.hasher;
+        let hash = hasher.hash_one(name.as_str());
+        let same = |views: &Views| views.are_of(&name);
+        let again = |views: &Views| hasher.hash_one(views.name().as_str());
+        let views = match self.names.entry(hash, same, again) {
+            Entry::Occupied(found) => found.into_mut(),
+            Entry::Vacant(place) => place.insert(Views::default()).into_mut(),
+        };
+        let view = match route.role {
+            Role::Inbound => &mut views.inbound,
+            Role::Outbound | Role::Passthrough => &mut views.outbound,
+        };
+        let free = view.is_none();
+        view.get_or_insert_with(|| route.clone());
+        free
+    }
+
+    fn views(&self, name: &str) -> Option<&Views> {
+        let hash = self.hasher.hash_one(name);
+        self.names.find(hash, |views| views.are_of(name))
+    }
+
     /// Every route, in no particular order.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
-        let views = self.names.values();
+        let views = self.names.iter();
         let mesh = views.flat_map(|views| views.inbound.iter().chain(&views.outbound));
         let rules = self.passthrough.values().flatten();
         mesh.chain(rules.flat_map(|rule| rule.to.iter().map(|(_, route)| route)))
@@ -156,11 +187,26 @@ impl RouteTable {
             return Reason::UnknownService;
         }
         let whole = mesh_name(mesh.port, "", mesh.host);
-        if self.names.contains_key(whole.as_str()) {
+        if self.views(&whole).is_some() {
             Reason::UnknownSubset
         } else {
             Reason::UnknownPort
         }
+    }
+}
+
+impl Views {
+    fn any(&self) -> Option<&Arc<Route>> {
+        self.inbound.as_ref().or(self.outbound.as_ref())
+    }
+
+    fn are_of(&self, name: &str) -> bool {
+        self.any()
+            .is_some_and(|route| route.parts().is_spelled(name))
+    }
+
+    fn name(&self) -> String {
+        self.any().map(|route| route.name()).unwrap_or_default()
     }
 }
 
@@ -185,7 +231,6 @@ impl Route {
         events: mpsc::UnboundedSender<Event>,
     ) -> Self {
         Self {
-            name: mesh_name(port, &subset, service.as_str()).into(),
             service,
             port,
             subset,
@@ -198,6 +243,20 @@ impl Route {
             turn: AtomicU32::new(0),
             dirty: AtomicBool::new(false),
             events,
+        }
+    }
+
+    /// Its name, as a mesh name (`outbound_.5000_._.hello.default.svc.cluster.local`).
+    #[must_use]
+    pub fn name(&self) -> String {
+        mesh_name(self.port, &self.subset, self.service.as_str())
+    }
+
+    fn parts(&self) -> MeshName<'_> {
+        MeshName {
+            port: self.port,
+            subset: &self.subset,
+            host: self.service.as_str(),
         }
     }
 
@@ -342,6 +401,6 @@ fn next_edition() -> u32 {
 }
 
 /// The name as it stands in a server name, lower case as Envoy compares it.
-pub(crate) fn mesh_name(port: u16, subset: &str, host: &str) -> String {
+fn mesh_name(port: u16, subset: &str, host: &str) -> String {
     format!("outbound_.{port}_.{subset}_.{host}").to_ascii_lowercase()
 }

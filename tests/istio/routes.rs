@@ -221,7 +221,7 @@ fn ours(app: &App) -> Names {
                 )
             })
         });
-        (route.name.to_string(), addresses.collect())
+        (route.name(), addresses.collect())
     });
     names.collect()
 }

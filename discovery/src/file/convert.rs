@@ -35,6 +35,7 @@ pub(super) fn convert(mesh: &MeshFile, file: &str, text: &str) -> Result<Loaded,
         origins: HashMap::new(),
         ports: HashMap::new(),
         labels: HashMap::new(),
+        names: HashSet::new(),
     }
     .mesh(mesh)
 }
@@ -46,6 +47,7 @@ struct Converter<'a> {
     origins: HashMap<Origin, Arc<Origin>>,
     ports: HashMap<PortMap, Arc<PortMap>>,
     labels: HashMap<Labels, Arc<Labels>>,
+    names: HashSet<Arc<str>>,
 }
 
 impl Converter<'_> {
@@ -54,8 +56,8 @@ impl Converter<'_> {
         for (id, network) in &mesh.networks {
             self.network(id, network, &mut loaded)?;
         }
-        let mut services = Vec::new();
-        let mut hosts = HashSet::new();
+        let mut services = Vec::with_capacity(mesh.services.len());
+        let mut hosts = HashSet::with_capacity(mesh.services.len());
         for service in &mesh.services {
             let place = service.host.referenced;
             let service = self.service(service)?;
@@ -165,7 +167,17 @@ impl Converter<'_> {
         })
     }
 
-    fn service_ports(&self, ports: &[PortFile]) -> Result<Vec<Port>, FileError> {
+    /// A port's name: most services have the same few.
+    fn name(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.names.get(name) {
+            return known.clone();
+        }
+        let name: Arc<str> = name.into();
+        self.names.insert(name.clone());
+        name
+    }
+
+    fn service_ports(&mut self, ports: &[PortFile]) -> Result<Vec<Port>, FileError> {
         let mut known: Vec<Port> = Vec::new();
         for port in ports {
             let number = port.number.value;
@@ -190,11 +202,13 @@ impl Converter<'_> {
             }
             known.push(Port {
                 number,
-                name: port.name.as_str().into(),
+                name: self.name(&port.name),
                 protocol,
             });
         }
         known.sort();
+        // Most services have one or two, and a list that grows begins with room for four.
+        known.shrink_to_fit();
         Ok(known)
     }
 
@@ -242,7 +256,7 @@ impl Converter<'_> {
                 }
                 value
                     .iter()
-                    .map(|(name, port)| (name.as_str().into(), *port))
+                    .map(|(name, port)| (self.name(name), *port))
                     .collect()
             }
         };

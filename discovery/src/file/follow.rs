@@ -23,10 +23,10 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How long the first snapshot waits for the addresses of gateways that are given by name.
 const FIRST_ANSWERS: Duration = Duration::from_secs(3);
 
-/// When after a reading a thread ends at each look. What a reading needs is several times what stays of it, and mimalloc gives
-/// that back a second later, but only when it is asked for something or a thread ends, and a gateway whose file does not change
-/// does neither. The end of a thread is the one that looks at all there is (`mi_arenas_try_purge` of its version 3). Each such
-/// thread leaves something itself, so there are few.
+/// When after a reading a thread ends at each look. A reading needs more than what stays of it: the form of the service it is at,
+/// which may be a large one, and the list before beside the new one. mimalloc gives that back a second later, but only when it is
+/// asked for something or a thread ends, and a gateway whose file does not change does neither. The end of a thread is the one
+/// that looks at all there is (`mi_arenas_try_purge` of its version 3). Each such thread leaves something itself, so there are few.
 const GIVE_BACK: Range<Duration> = Duration::from_millis(1_250)..Duration::from_millis(2_250);
 
 /// What tells one version of a file from another; `None` where there is no file.

@@ -83,7 +83,7 @@ pub(crate) fn assemble<'a>(
         .collect();
     if setting.policy.load_balancer == LoadBalancer::SourceIp {
         for tier in &mut tiers {
-            tier.maglev = Maglev::build(tier);
+            tier.maglev = Maglev::build(tier).map(Box::new);
         }
     }
     let spills = setting.zone_spill && setting.policy.locality.failover_priority.is_empty();

@@ -132,7 +132,7 @@ impl Conn {
     pub(crate) fn name(&self) -> Option<Arc<str>> {
         let own = self.rare.get().and_then(|rare| rare.name.get());
         own.map(|name| Arc::from(&**name))
-            .or_else(|| self.route.get().map(|route| route.name.clone()))
+            .or_else(|| self.route.get().map(|route| route.name().into()))
     }
 
     /// A server name that is not its route's, or that has none.

@@ -20,7 +20,7 @@ use crate::clock::Millis;
 use crate::config::{Config, Role};
 use crate::host::Hosts;
 use crate::own::Own;
-use crate::table::{Passthrough, Route, RouteTable, Tables, Views};
+use crate::table::{Passthrough, Route, RouteTable, Tables};
 
 /// All routes, with what is needed to compile them again.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(super) struct Routes {
     tables: Arc<Tables>,
     events: mpsc::UnboundedSender<Event>,
     snapshot: Arc<Snapshot>,
-    services: HashMap<Hostname, Vec<Entry>>,
+    services: HashMap<Hostname, Box<[Entry]>>,
     plain: BTreeMap<Destination, Entry>,
     applied: bool,
 }
@@ -44,8 +44,16 @@ pub(super) struct Routes {
 struct Entry {
     route: Arc<Route>,
     selection: Selection,
+    /// `None` where there is nothing to keep, as with most services.
+    kept: Option<Box<Kept>>,
+}
+
+/// What the next compilation of a route begins with.
+#[derive(Debug, Default)]
+struct Kept {
     chunks: Chunks,
     assembly: Assembly,
+    /// Addresses that were left out because they are ejected.
     excluded: Box<[EndpointKey]>,
 }
 
@@ -97,6 +105,8 @@ impl Routes {
         for host in &changes.removed {
             self.services.remove(host);
         }
+        self.services
+            .reserve(changes.changed.len().saturating_sub(self.services.len()));
         for host in &changes.changed {
             let Some(service) = snapshot.service(host) else {
                 continue;
@@ -105,8 +115,8 @@ impl Routes {
                 .service(host)
                 .is_some_and(|old| shape(old) == shape(service));
             names_changed |= !same_names;
-            let mut entries = self.services.remove(host).unwrap_or_default();
-            entries = self.fit(service, entries);
+            let entries = self.services.remove(host).unwrap_or_default();
+            let mut entries = self.fit(service, entries);
             for entry in &mut entries {
                 self.compile(entry, service, hosts, now);
             }
@@ -132,7 +142,8 @@ impl Routes {
 
     /// Compiles the routes again that had left an address out.
     pub(super) fn recompile_excluding(&mut self, key: EndpointKey, hosts: &mut Hosts, now: Millis) {
-        self.recompile_where(|entry| entry.excluded.contains(&key), hosts, now);
+        let excludes = |kept: &Kept| kept.excluded.contains(&key);
+        self.recompile_where(|entry| entry.keeps(excludes), hosts, now);
     }
 
     /// Compiles the routes again that lead through one of these gateways.
@@ -142,11 +153,11 @@ impl Routes {
         hosts: &mut Hosts,
         now: Millis,
     ) {
-        let through = |entry: &Entry| {
-            let known = &entry.assembly.gateways;
+        let through = |kept: &Kept| {
+            let known = &kept.assembly.gateways;
             gateways.iter().any(|key| known.contains_key(key))
         };
-        self.recompile_where(through, hosts, now);
+        self.recompile_where(|entry| entry.keeps(through), hosts, now);
     }
 
     fn recompile_where(&mut self, wanted: impl Fn(&Entry) -> bool, hosts: &mut Hosts, now: Millis) {
@@ -156,9 +167,11 @@ impl Routes {
         let entries = services.values_mut().flatten().chain(plain.values_mut());
         for entry in entries.filter(|entry| wanted(entry)) {
             if let Some(service) = snapshot.service(&entry.route.service) {
-                let mut known = std::mem::take(&mut entry.chunks).into_vec();
-                known.retain(|(_, parts)| !parts.is_stale(hosts));
-                entry.chunks = known.into();
+                if let Some(kept) = &mut entry.kept {
+                    let mut known = std::mem::take(&mut kept.chunks).into_vec();
+                    known.retain(|(_, parts)| !parts.is_stale(hosts));
+                    kept.chunks = known.into();
+                }
                 self.compile(entry, service, hosts, now);
             }
         }
@@ -208,7 +221,7 @@ impl Routes {
     }
 
     /// The entries that a service needs now; those it had are kept.
-    fn fit(&self, service: &Service, before: Vec<Entry>) -> Vec<Entry> {
+    fn fit(&self, service: &Service, before: Box<[Entry]>) -> Box<[Entry]> {
         let mut before: HashMap<(Role, u16, Arc<str>), Entry> = before
             .into_iter()
             .map(|entry| {
@@ -247,9 +260,7 @@ impl Routes {
                 }
             }
         }
-        // Most services have one or two, and there may be ten thousand.
-        entries.shrink_to_fit();
-        entries
+        entries.into()
     }
 
     fn entry(
@@ -270,9 +281,7 @@ impl Routes {
         Entry {
             route: Arc::new(route),
             selection,
-            chunks: Chunks::default(),
-            assembly: Assembly::default(),
-            excluded: Box::default(),
+            kept: None,
         }
     }
 
@@ -296,19 +305,15 @@ impl Routes {
 
     /// The table of all names. On a conflict (two subsets that differ in case only) the first keeps the name.
     fn table(&self) -> RouteTable {
-        let mut table = RouteTable::default();
+        // Those of one view; the other's have the same names.
+        let entries = self.services.values().map(|entries| entries.len());
+        let names = entries.sum::<usize>() / self.mesh_roles.len().max(1);
+        let mut table = RouteTable::with_room(self.services.len(), names);
         for (host, entries) in &self.services {
             table.hosts.insert(host.clone());
             for Entry { route, .. } in entries {
-                let views: &mut Views = table.names.entry(route.name.clone()).or_default();
-                let view = match route.role {
-                    Role::Inbound => &mut views.inbound,
-                    Role::Outbound | Role::Passthrough => &mut views.outbound,
-                };
-                if view.is_some() {
-                    tracing::warn!(name = %route.name, "two routes have this name; the first keeps it");
-                } else {
-                    *view = Some(route.clone());
+                if !table.add(route) {
+                    tracing::warn!(name = %route.name(), "two routes have this name; the first keeps it");
                 }
             }
         }
@@ -345,12 +350,24 @@ impl Routes {
     }
 }
 
+impl Kept {
+    fn is_empty(&self) -> bool {
+        self.chunks.is_empty() && self.assembly.gateways.is_empty() && self.excluded.is_empty()
+    }
+}
+
 impl Entry {
+    fn keeps(&self, what: impl Fn(&Kept) -> bool) -> bool {
+        self.kept.as_deref().is_some_and(what)
+    }
+
     /// The same route under a selection that may have changed: then nothing compiled before holds.
     fn keep_or_renew(mut self, selection: Selection) -> Self {
         if self.selection != selection {
             self.selection = selection;
-            self.chunks = Chunks::default();
+            if let Some(kept) = &mut self.kept {
+                kept.chunks = Chunks::default();
+            }
         }
         self
     }
@@ -368,13 +385,13 @@ impl Entry {
             zone_spill,
             overprovisioning: OVERPROVISIONING,
         };
-        let known = std::mem::take(&mut self.chunks);
-        self.chunks = reuse(known, endpoints, |chunk| {
+        let mut kept = self.kept.take().map_or_else(Kept::default, |kept| *kept);
+        kept.chunks = reuse(kept.chunks, endpoints, |chunk| {
             Arc::new(compiler.chunk(chunk, &self.selection))
         });
-        let parts = self.chunks.iter().map(|(_, parts)| parts);
+        let parts = kept.chunks.iter().map(|(_, parts)| parts);
         let (mut balancer, mut excluded) =
-            assemble(parts.clone(), &setting, compiler, &mut self.assembly);
+            assemble(parts.clone(), &setting, compiler, &mut kept.assembly);
         excluded.extend(parts.flat_map(|parts| &parts.excluded));
         if balancer.shares.is_empty() && !excluded.is_empty() {
             // Better an endpoint that failed than none at all. Not cached: the next compilation asks again.
@@ -383,16 +400,17 @@ impl Entry {
             let parts: Vec<_> = all
                 .map(|chunk| Arc::new(compiler.chunk(chunk, &self.selection)))
                 .collect();
-            (balancer, _) = assemble(&parts, &setting, compiler, &mut self.assembly);
+            (balancer, _) = assemble(&parts, &setting, compiler, &mut kept.assembly);
             compiler.ignore_ejections = false;
         }
-        if let [(_, only)] = &*self.chunks
+        if let [(_, only)] = &*kept.chunks
             && only.remote.is_empty()
         {
             // A small service compiles in microseconds, and there may be ten thousand: nothing is kept for the next time.
-            self.chunks = Chunks::default();
+            kept.chunks = Chunks::default();
         }
-        self.excluded = excluded.into();
+        kept.excluded = excluded.into();
+        self.kept = (!kept.is_empty()).then(|| Box::new(kept));
         self.route.publish(balancer);
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::future::pending;
-use std::sync::Arc;
 use std::time::Duration;
 
 use model::{EndpointKey, OutlierDetection};
@@ -91,7 +90,7 @@ impl Ejections {
     pub(super) fn probe_due(
         &mut self,
         now: Millis,
-        mut name: impl FnMut(EndpointKey) -> Option<Option<Arc<str>>>,
+        mut name: impl FnMut(EndpointKey) -> Option<Option<String>>,
     ) {
         for (key, ejected) in &mut self.ejected {
             if self.probes.len() >= AT_ONCE {

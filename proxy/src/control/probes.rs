@@ -165,7 +165,7 @@ impl Probes {
         key: EndpointKey,
         routes: &Routes,
         now: Millis,
-    ) -> Option<Option<Arc<str>>> {
+    ) -> Option<Option<String>> {
         let Target {
             leads_to, names, ..
         } = self.targets.get_mut(&key)?;
@@ -177,7 +177,7 @@ impl Probes {
             names.looked = Some(now);
             names.routes = routes.some_through(leads_to, NAMES);
         }
-        Some(names.routes.first().map(|route| route.name.clone()))
+        Some(names.routes.first().map(|route| route.name()))
     }
 
     /// Traffic counts as an answer while it is younger than the interval, and than the last answer.

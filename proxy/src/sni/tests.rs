@@ -81,3 +81,43 @@ proptest! {
         }
     }
 }
+
+/// Envoy compares lower case, and a subset's name may not be.
+#[test]
+fn a_name_is_spelled_in_lower_case() {
+    let parts = MeshName {
+        port: 80,
+        subset: "V1",
+        host: "hello",
+    };
+    assert!(parts.is_spelled("outbound_.80_.v1_.hello"));
+    for other in [
+        "outbound_.80_.v1_.hello.",
+        "outbound_.80_.v1_.hell",
+        "outbound_.8_.v1_.hello",
+        "outbound_.080_.v1_.hello",
+        "outbound_.80_.v2_.hello",
+        "outbound_.80_._.hello",
+        "outbound_.80_.v1hello",
+        "hello",
+        "",
+    ] {
+        assert!(!parts.is_spelled(other), "{other}");
+    }
+}
+
+proptest! {
+    /// Of what nothing is left out, even where the parts could be taken apart in another way: what is written is what is compared.
+    #[test]
+    fn what_is_spelled_is_what_is_written(
+        port in prop::sample::select(vec![1_u16, 80, 65_535]),
+        subset in "[aA_.é]{0,4}",
+        host in "[a_.]{0,5}",
+        other in "(outbound_\\.)?(80|1)_\\.[a_.é]{0,9}",
+    ) {
+        let parts = MeshName { port, subset: &subset, host: &host };
+        let written = parts.to_string().to_ascii_lowercase();
+        prop_assert!(parts.is_spelled(&written));
+        prop_assert_eq!(parts.is_spelled(&other), written == other);
+    }
+}

@@ -75,7 +75,7 @@ impl Record {
     pub(crate) fn of(report: &Report) -> Self {
         let close = report.close;
         let route = report.route.as_ref().map(|route| Route {
-            name: route.name.to_string(),
+            name: route.name(),
             service: route.service.to_string(),
             port: route.port,
             subset: route.subset.to_string(),

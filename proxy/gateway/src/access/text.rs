@@ -17,7 +17,8 @@ pub(crate) fn line(report: &Report) -> String {
     };
     let chosen = report.chosen().or_else(|| report.attempts.last());
     let upstream = chosen.map_or_else(|| "-".to_owned(), |attempt| attempt.address.to_string());
-    let cluster = report.route.as_ref().map_or("-", |route| &route.name);
+    let cluster = report.route.as_ref().map(|route| route.name());
+    let cluster = cluster.as_deref().unwrap_or("-");
     let sni = report.name.as_deref().unwrap_or("-");
     let mut line = String::new();
     // Writing to a string cannot fail.

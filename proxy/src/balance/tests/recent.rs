@@ -39,7 +39,7 @@ fn routes_that_share_a_place_are_told_apart() {
         assert!(
             std::ptr::eq(recent.of(route).0, &**route.balancer()),
             "{}",
-            route.name
+            route.name()
         );
     }
 }

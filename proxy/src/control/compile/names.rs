@@ -45,13 +45,13 @@ impl Routes {
         there: &[LeadsTo],
         most: usize,
     ) -> Vec<Arc<Route>> {
-        let of_service = |entries: &Vec<Entry>| {
+        let of_service = |entries: &[Entry]| {
             let mut found = entries.iter().filter(|entry| entry.leads_through(there));
             found.next().map(|entry| entry.route.clone())
         };
         self.services
             .values()
-            .filter_map(of_service)
+            .filter_map(|entries| of_service(entries))
             .take(most)
             .collect()
     }
@@ -65,7 +65,11 @@ impl Entry {
             };
             there.iter().any(leads)
         };
-        let sums = self.chunks.iter().flat_map(|(_, parts)| &parts.remote);
+        let sums = self
+            .kept
+            .iter()
+            .flat_map(|kept| &kept.chunks)
+            .flat_map(|(_, parts)| &parts.remote);
         self.route.role == Role::Outbound
             && sums
                 .filter(|(_, sum)| sum.availability.healthy + sum.availability.degraded > 0)

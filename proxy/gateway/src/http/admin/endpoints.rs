@@ -66,7 +66,7 @@ pub(super) async fn endpoints(state: &Arc<State>, request: &Request<Incoming>) -
         let mut shown = of_address(&state, listed.view.as_ref()?, now);
         let routes = listed.routes.iter();
         shown["routes"] = routes
-            .map(|route| json!({"name": route.name, "role": route.role.as_str()}))
+            .map(|route| json!({"name": route.name(), "role": route.role.as_str()}))
             .collect();
         shown["routeCount"] = listed.count.into();
         Some(shown)
@@ -78,17 +78,18 @@ pub(super) async fn endpoints(state: &Arc<State>, request: &Request<Incoming>) -
 fn look(state: &State, wanted: &Wanted, limit: usize) -> (usize, BTreeMap<SocketAddr, Listed>) {
     let routes = sorted(state);
     let now = state.proxy.now();
-    let each = |seen: &mut dyn FnMut(&Arc<Route>, AddressView)| {
+    let each = |seen: &mut dyn FnMut(&Arc<Route>, &str, AddressView)| {
         for route in &routes {
             let tiers = route.balancer().view(now).tiers;
             let views = tiers.into_iter().flat_map(|tier| tier.addresses);
-            views.for_each(|view| seen(route, view));
+            let name = route.name();
+            views.for_each(|view| seen(route, &name, view));
         }
     };
     let mut known = HashMap::<SocketAddr, bool>::new();
-    each(&mut |route, view| {
+    each(&mut |_, name, view| {
         let fits = known.entry(view.address).or_default();
-        *fits = *fits || wanted.wants(route, &view);
+        *fits = *fits || wanted.wants(name, &view);
     });
     let count = known.len();
     let fitting = known.into_iter().filter(|(_, fits)| *fits);
@@ -99,7 +100,7 @@ fn look(state: &State, wanted: &Wanted, limit: usize) -> (usize, BTreeMap<Socket
         .into_iter()
         .map(|address| (address, Listed::default()));
     let mut listed: BTreeMap<SocketAddr, Listed> = places.collect();
-    each(&mut |route, view| {
+    each(&mut |route, _, view| {
         if let Some(one) = listed.get_mut(&view.address) {
             if one.routes.len() < NAMES {
                 one.routes.push(route.clone());
@@ -112,10 +113,10 @@ fn look(state: &State, wanted: &Wanted, limit: usize) -> (usize, BTreeMap<Socket
 }
 
 impl Wanted {
-    fn wants(&self, route: &Route, view: &AddressView) -> bool {
+    fn wants(&self, route: &str, view: &AddressView) -> bool {
         let text = &self.contains;
         (view.gateway || !self.gateways)
-            && (text.is_empty() || route.name.contains(text) || says(view, text))
+            && (text.is_empty() || route.contains(text) || says(view, text))
     }
 }
 

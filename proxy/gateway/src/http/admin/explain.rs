@@ -143,13 +143,10 @@ fn near(state: &State, role: Role, name: &str) -> Vec<String> {
     let mut names: Vec<String> = of_role
         .clone()
         .filter(same)
-        .map(|route| route.name.to_string())
+        .map(|route| route.name())
         .collect();
     if names.is_empty() {
-        names = of_role
-            .filter(alike)
-            .map(|route| route.name.to_string())
-            .collect();
+        names = of_role.filter(alike).map(|route| route.name()).collect();
     }
     names.truncate(NEAR);
     names

@@ -26,7 +26,7 @@ pub(super) fn routes(state: &State, request: &Request<Incoming>) -> Answer {
     let contains = parameter(request, "contains").unwrap_or_default();
     let mut all = sorted(state);
     let known = all.len();
-    all.retain(|route| route.name.contains(&contains));
+    all.retain(|route| route.name().contains(&contains));
     all.truncate(limit);
     let now = state.proxy.now();
     let listed = all.into_iter().map(move |route| {
@@ -43,7 +43,7 @@ pub(super) fn routes(state: &State, request: &Request<Incoming>) -> Answer {
 pub(super) fn sorted(state: &State) -> Vec<Arc<Route>> {
     let table = state.proxy.tables().load();
     let mut routes: Vec<_> = table.routes().cloned().collect();
-    routes.sort_by(|a, b| (&a.name, a.role.as_str()).cmp(&(&b.name, b.role.as_str())));
+    routes.sort_by_cached_key(|route| (route.name(), route.role.as_str()));
     routes.dedup_by(|a, b| Arc::ptr_eq(a, b));
     routes
 }
@@ -51,7 +51,7 @@ pub(super) fn sorted(state: &State) -> Vec<Arc<Route>> {
 /// Where a route leads.
 pub(super) fn of_route(route: &Route) -> Value {
     json!({
-        "name": route.name,
+        "name": route.name(),
         "role": route.role.as_str(),
         "service": route.service,
         "port": route.port,
