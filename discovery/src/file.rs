@@ -73,7 +73,7 @@ pub fn parse(file: &str, text: &str) -> Result<Loaded, FileError> {
         return Err(FileError::whole(file, problem));
     }
     let mesh: MeshFile = crate::yaml::read(file, text)?;
-    convert::convert(&mesh, file, text)
+    convert::convert(mesh, file, text)
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, FileError> {

@@ -1,6 +1,7 @@
 //! `mesh.yaml` -> the model's types, with every rule that a schema cannot say. It reads no file.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
 use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use model::{
     Part, PassthroughRoute, Policy, Port, PortMap, Protocol, Service, Subset, TlsMode,
     TrafficDistribution, Workload,
 };
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_saphyr::{Location, Spanned};
 
 use super::schema::{
@@ -26,113 +29,100 @@ use crate::resolve::GatewayName;
 /// What is wrong with a gateway that is given again.
 const TWICE: &str = "this gateway stands here twice; give it once, with all its clusters";
 
-/// Converts and checks a file; `file` and `text` are for errors. The file's form is only looked at, so that what comes of it does
-/// not lie in memory between what is thrown away: the allocator gives back whole pages alone.
-pub(super) fn convert(mesh: &MeshFile, file: &str, text: &str) -> Result<Loaded, FileError> {
-    Converter {
-        file,
-        text,
-        origins: HashMap::new(),
-        ports: HashMap::new(),
-        labels: HashMap::new(),
-        names: HashSet::new(),
-    }
-    .mesh(mesh)
+/// What is wrong with a value, and where it stands.
+#[derive(Debug)]
+pub(super) struct Wrong {
+    place: Location,
+    problem: String,
 }
 
-/// Endpoints that agree on something share it.
-struct Converter<'a> {
-    file: &'a str,
-    text: &'a str,
+/// Services as they are read: each is converted before the next one is read, so that a large file never stands in memory as a
+/// whole.
+#[derive(Debug, Default)]
+pub struct Services {
+    list: Vec<Arc<Service>>,
+    /// What was wrong with the first service that was; none is converted after it.
+    wrong: Option<Wrong>,
+}
+
+/// Converts and checks a file; `file` and `text` are for errors.
+pub(super) fn convert(mesh: MeshFile, file: &str, text: &str) -> Result<Loaded, FileError> {
+    whole(mesh).map_err(|wrong| FileError::at(file, text, wrong.place, wrong.problem))
+}
+
+fn whole(mesh: MeshFile) -> Result<Loaded, Wrong> {
+    let mut loaded = Loaded::default();
+    for (id, given) in &mesh.networks {
+        network(id, given, &mut loaded)?;
+    }
+    if let Some(wrong) = mesh.services.wrong {
+        return Err(wrong);
+    }
+    loaded.part.services = Chunked::from_items(mesh.services.list);
+    for route in &mesh.passthrough {
+        let route = passthrough(route, &loaded.part)?;
+        loaded.part.passthrough.push(route);
+    }
+    Ok(loaded)
+}
+
+impl<'de> Deserialize<'de> for Services {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each;
+        impl<'de> Visitor<'de> for Each {
+            type Value = Services;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of services")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Services, A::Error> {
+                let mut converter = Converter::default();
+                let mut services = Services::default();
+                while let Some(given) = seq.next_element::<ServiceFile>()? {
+                    if services.wrong.is_some() {
+                        continue;
+                    }
+                    match converter.known_once(&given) {
+                        Ok(service) => services.list.push(Arc::new(service)),
+                        Err(wrong) => services.wrong = Some(wrong),
+                    }
+                }
+                Ok(services)
+            }
+        }
+        deserializer.deserialize_seq(Each)
+    }
+}
+
+/// Services that agree on something share it.
+#[derive(Default)]
+struct Converter {
+    hosts: HashSet<Hostname>,
     origins: HashMap<Origin, Arc<Origin>>,
     ports: HashMap<PortMap, Arc<PortMap>>,
     labels: HashMap<Labels, Arc<Labels>>,
     names: HashSet<Arc<str>>,
 }
 
-impl Converter<'_> {
-    fn mesh(mut self, mesh: &MeshFile) -> Result<Loaded, FileError> {
-        let mut loaded = Loaded::default();
-        for (id, network) in &mesh.networks {
-            self.network(id, network, &mut loaded)?;
+impl Converter {
+    /// A service whose host no other had before.
+    fn known_once(&mut self, given: &ServiceFile) -> Result<Service, Wrong> {
+        let service = self.service(given)?;
+        if !self.hosts.insert(service.host.clone()) {
+            return fail(
+                given.host.referenced,
+                format!(
+                    "the service '{}' stands here twice; give it once, with all its endpoints",
+                    service.host
+                ),
+            );
         }
-        let mut services = Vec::with_capacity(mesh.services.len());
-        let mut hosts = HashSet::with_capacity(mesh.services.len());
-        for service in &mesh.services {
-            let place = service.host.referenced;
-            let service = self.service(service)?;
-            if !hosts.insert(service.host.clone()) {
-                return self.fail(
-                    place,
-                    format!(
-                        "the service '{}' stands here twice; give it once, with all its endpoints",
-                        service.host
-                    ),
-                );
-            }
-            services.push(Arc::new(service));
-        }
-        loaded.part.services = Chunked::from_items(services);
-        for route in &mesh.passthrough {
-            let route = self.passthrough(route, &loaded.part)?;
-            loaded.part.passthrough.push(route);
-        }
-        Ok(loaded)
+        Ok(service)
     }
 
-    fn network(
-        &self,
-        id: &str,
-        network: &NetworkFile,
-        loaded: &mut Loaded,
-    ) -> Result<(), FileError> {
-        let mut gateways = Vec::new();
-        for gateway in &network.gateways {
-            let mut clusters: Vec<model::ClusterId> = gateway
-                .clusters
-                .iter()
-                .map(|id| id.as_str().into())
-                .collect();
-            clusters.sort();
-            let (address, port) = (&gateway.address.value, gateway.port.value);
-            if port == 0 {
-                return self.fail(gateway.port.referenced, "a gateway's port is 1 to 65535");
-            }
-            if let Ok(ip) = address.parse::<IpAddr>() {
-                let address = SocketAddr::new(ip.to_canonical(), port);
-                let same = |known: &Gateway| known.address == address;
-                if gateways.iter().any(same) {
-                    return self.fail(gateway.address.referenced, TWICE);
-                }
-                gateways.push(Gateway {
-                    address,
-                    name: None,
-                    clusters,
-                });
-                continue;
-            }
-            let name = self.hostname(&gateway.address)?;
-            let network: NetworkId = id.into();
-            let same = |known: &GatewayName| {
-                (&known.network, &known.name, known.port) == (&network, &name, port)
-            };
-            if loaded.names.iter().any(same) {
-                return self.fail(gateway.address.referenced, TWICE);
-            }
-            loaded.names.push(GatewayName {
-                network,
-                name,
-                port,
-                clusters,
-            });
-        }
-        gateways.sort();
-        loaded.part.networks.insert(id.into(), Network { gateways });
-        Ok(())
-    }
-
-    fn service(&mut self, service: &ServiceFile) -> Result<Service, FileError> {
-        let host = self.hostname(&service.host)?;
+    fn service(&mut self, service: &ServiceFile) -> Result<Service, Wrong> {
+        let host = hostname(&service.host)?;
         let ports = self.service_ports(&service.ports)?;
         let subsets = service.subsets.iter().map(|(name, labels)| {
             let labels = shared_map(labels);
@@ -154,7 +144,7 @@ impl Converter<'_> {
             if !known.insert((endpoint.origin.network.clone(), endpoint.address, ports)) {
                 let problem =
                     "this endpoint stands here twice; for a larger share give it a weight";
-                return self.fail(place, problem);
+                return fail(place, problem);
             }
             endpoints.push(endpoint);
         }
@@ -177,12 +167,12 @@ impl Converter<'_> {
         name
     }
 
-    fn service_ports(&mut self, ports: &[PortFile]) -> Result<Vec<Port>, FileError> {
+    fn service_ports(&mut self, ports: &[PortFile]) -> Result<Vec<Port>, Wrong> {
         let mut known: Vec<Port> = Vec::new();
         for port in ports {
             let number = port.number.value;
             if number == 0 {
-                return self.fail(port.number.referenced, "a service port is 1 to 65535");
+                return fail(port.number.referenced, "a service port is 1 to 65535");
             }
             let protocol = match port.protocol {
                 ProtocolFile::Tcp => Protocol::Tcp,
@@ -198,7 +188,7 @@ impl Converter<'_> {
                     "port {number} or its name '{}' stands here twice",
                     port.name
                 );
-                return self.fail(port.number.referenced, problem);
+                return fail(port.number.referenced, problem);
             }
             known.push(Port {
                 number,
@@ -212,15 +202,15 @@ impl Converter<'_> {
         Ok(known)
     }
 
-    fn endpoint(&mut self, endpoint: &EndpointFile, ports: &[Port]) -> Result<Endpoint, FileError> {
+    fn endpoint(&mut self, endpoint: &EndpointFile, ports: &[Port]) -> Result<Endpoint, Wrong> {
         if endpoint.weight.value == 0 {
-            return self.fail(
+            return fail(
                 endpoint.weight.referenced,
                 "a weight is at least 1; to keep an endpoint out of use write 'health: unhealthy'",
             );
         }
         if endpoint.weight.value > MAX_WEIGHT {
-            return self.fail(
+            return fail(
                 endpoint.weight.referenced,
                 format!(
                     "'weight' is at most {MAX_WEIGHT}; weights only count against each other, so divide them all alike"
@@ -243,7 +233,7 @@ impl Converter<'_> {
                         .iter()
                         .map(|port| format!("'{}'", port.name))
                         .collect();
-                    return self.fail(
+                    return fail(
                         *referenced,
                         format!(
                             "the service has no port named '{name}', only {}",
@@ -252,7 +242,7 @@ impl Converter<'_> {
                     );
                 }
                 if value.values().any(|port| *port == 0) {
-                    return self.fail(*referenced, "an endpoint's port is 1 to 65535");
+                    return fail(*referenced, "an endpoint's port is 1 to 65535");
                 }
                 value
                     .iter()
@@ -292,7 +282,7 @@ impl Converter<'_> {
         })
     }
 
-    fn policy(&self, policy: &PolicyFile) -> Result<Policy, FileError> {
+    fn policy(&self, policy: &PolicyFile) -> Result<Policy, Wrong> {
         let outlier_detection = policy
             .outlier_detection
             .as_ref()
@@ -348,7 +338,7 @@ impl Converter<'_> {
         })
     }
 
-    fn outlier(&self, given: &OutlierFile) -> Result<OutlierDetection, FileError> {
+    fn outlier(&self, given: &OutlierFile) -> Result<OutlierDetection, Wrong> {
         let usual = OutlierDetection::default();
         let base = self.time(given.base_ejection.as_ref())?;
         let base_ejection = base.unwrap_or(usual.base_ejection);
@@ -361,12 +351,12 @@ impl Converter<'_> {
         })
     }
 
-    fn keepalive(&self, given: &KeepaliveFile) -> Result<Keepalive, FileError> {
+    fn keepalive(&self, given: &KeepaliveFile) -> Result<Keepalive, Wrong> {
         let usual = Keepalive::default();
         let time = |given: Option<&Spanned<Span>>, usual| match given {
             None => Ok(usual),
             Some(span) if Keepalive::SECONDS.contains(&span.value.0.as_secs()) => Ok(span.value.0),
-            Some(span) => self.fail(
+            Some(span) => fail(
                 span.referenced,
                 "it must be between 1s and 32767s (9h): the kernel takes nothing else",
             ),
@@ -378,84 +368,127 @@ impl Converter<'_> {
     }
 
     /// A time of which nothing would be nonsense: every attempt would be over, every ejection, before it began.
-    fn time(&self, given: Option<&Spanned<Span>>) -> Result<Option<Duration>, FileError> {
+    fn time(&self, given: Option<&Spanned<Span>>) -> Result<Option<Duration>, Wrong> {
         match given {
-            Some(span) if span.value.0.is_zero() => self.fail(
+            Some(span) if span.value.0.is_zero() => fail(
                 span.referenced,
                 "it must be longer than nothing; without it, the usual one holds",
             ),
             given => Ok(given.map(|span| span.value.0)),
         }
     }
+}
 
-    fn passthrough(
-        &self,
-        route: &PassthroughFile,
-        part: &Part,
-    ) -> Result<PassthroughRoute, FileError> {
-        let mut hosts = Vec::new();
-        for host in &route.hosts {
-            if host.value == "*" {
-                hosts.push("*".into());
-                continue;
+fn network(id: &str, network: &NetworkFile, loaded: &mut Loaded) -> Result<(), Wrong> {
+    let mut gateways = Vec::new();
+    for gateway in &network.gateways {
+        let mut clusters: Vec<model::ClusterId> = gateway
+            .clusters
+            .iter()
+            .map(|id| id.as_str().into())
+            .collect();
+        clusters.sort();
+        let (address, port) = (&gateway.address.value, gateway.port.value);
+        if port == 0 {
+            return fail(gateway.port.referenced, "a gateway's port is 1 to 65535");
+        }
+        if let Ok(ip) = address.parse::<IpAddr>() {
+            let address = SocketAddr::new(ip.to_canonical(), port);
+            let same = |known: &Gateway| known.address == address;
+            if gateways.iter().any(same) {
+                return fail(gateway.address.referenced, TWICE);
             }
-            let plain = Spanned::new(
-                host.value
-                    .strip_prefix("*.")
-                    .unwrap_or(&host.value)
-                    .to_owned(),
-                host.referenced,
-                host.defined,
+            gateways.push(Gateway {
+                address,
+                name: None,
+                clusters,
+            });
+            continue;
+        }
+        let name = hostname(&gateway.address)?;
+        let network: NetworkId = id.into();
+        let same = |known: &GatewayName| {
+            (&known.network, &known.name, known.port) == (&network, &name, port)
+        };
+        if loaded.names.iter().any(same) {
+            return fail(gateway.address.referenced, TWICE);
+        }
+        loaded.names.push(GatewayName {
+            network,
+            name,
+            port,
+            clusters,
+        });
+    }
+    gateways.sort();
+    loaded.part.networks.insert(id.into(), Network { gateways });
+    Ok(())
+}
+
+fn passthrough(route: &PassthroughFile, part: &Part) -> Result<PassthroughRoute, Wrong> {
+    let mut hosts = Vec::new();
+    for host in &route.hosts {
+        if host.value == "*" {
+            hosts.push("*".into());
+            continue;
+        }
+        let plain = Spanned::new(
+            host.value
+                .strip_prefix("*.")
+                .unwrap_or(&host.value)
+                .to_owned(),
+            host.referenced,
+            host.defined,
+        );
+        let name = hostname(&plain)?;
+        hosts.push(if plain.value == host.value {
+            name.as_str().into()
+        } else {
+            format!("*.{name}").into()
+        });
+    }
+    let mut to = Vec::new();
+    for target in &route.to {
+        let host = hostname(&target.host)?;
+        let service = part.services.find(|service| service.host.cmp(&host));
+        let wanted = |port: &Port| (port.number, port.protocol) == (target.port, Protocol::Tcp);
+        let known = service.is_some_and(|service| service.ports.iter().any(wanted));
+        if !known {
+            return fail(
+                target.host.referenced,
+                format!(
+                    "no service '{host}' with port {} stands in this file",
+                    target.port
+                ),
             );
-            let name = self.hostname(&plain)?;
-            hosts.push(if plain.value == host.value {
-                name.as_str().into()
-            } else {
-                format!("*.{name}").into()
-            });
         }
-        let mut to = Vec::new();
-        for target in &route.to {
-            let host = self.hostname(&target.host)?;
-            let service = part.services.find(|service| service.host.cmp(&host));
-            let wanted = |port: &Port| (port.number, port.protocol) == (target.port, Protocol::Tcp);
-            let known = service.is_some_and(|service| service.ports.iter().any(wanted));
-            if !known {
-                return self.fail(
-                    target.host.referenced,
-                    format!(
-                        "no service '{host}' with port {} stands in this file",
-                        target.port
-                    ),
-                );
-            }
-            let subset: Arc<str> = target.subset.value.as_str().into();
-            let has_subset = |service: &Arc<Service>| service.subsets.contains_key(&subset);
-            if !subset.is_empty() && !service.is_some_and(has_subset) {
-                let problem = format!("the service '{host}' has no subset '{subset}'");
-                return self.fail(target.subset.referenced, problem);
-            }
-            to.push(Destination {
-                host,
-                port: target.port,
-                subset,
-                weight: target.weight,
-            });
+        let subset: Arc<str> = target.subset.value.as_str().into();
+        let has_subset = |service: &Arc<Service>| service.subsets.contains_key(&subset);
+        if !subset.is_empty() && !service.is_some_and(has_subset) {
+            let problem = format!("the service '{host}' has no subset '{subset}'");
+            return fail(target.subset.referenced, problem);
         }
-        Ok(PassthroughRoute {
-            hosts,
-            port: route.port,
-            to,
-        })
+        to.push(Destination {
+            host,
+            port: target.port,
+            subset,
+            weight: target.weight,
+        });
     }
+    Ok(PassthroughRoute {
+        hosts,
+        port: route.port,
+        to,
+    })
+}
 
-    fn hostname(&self, name: &Spanned<String>) -> Result<Hostname, FileError> {
-        Hostname::parse(&name.value).or_else(|fault| self.fail(name.referenced, fault.to_string()))
-    }
+fn hostname(name: &Spanned<String>) -> Result<Hostname, Wrong> {
+    Hostname::parse(&name.value).or_else(|fault| fail(name.referenced, fault.to_string()))
+}
 
-    fn fail<T>(&self, place: Location, problem: impl Into<String>) -> Result<T, FileError> {
-        Err(FileError::at(self.file, self.text, place, problem))
-    }
+fn fail<T>(place: Location, problem: impl Into<String>) -> Result<T, Wrong> {
+    let problem = problem.into();
+    Err(Wrong { place, problem })
 }
 
 fn shared<T: Clone + Eq + Hash>(known: &mut HashMap<T, Arc<T>>, value: T) -> Arc<T> {

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_saphyr::{Location, Spanned};
 
+use super::convert::Services;
 use crate::Span;
 
 /// The file `mesh.yaml`: networks, services and their endpoints.
@@ -16,7 +17,8 @@ pub struct MeshFile {
     /// How other networks are entered, by network.
     pub networks: BTreeMap<String, NetworkFile>,
     /// The services that are reachable through this gateway.
-    pub services: Vec<ServiceFile>,
+    #[schemars(with = "Vec<ServiceFile>")]
+    pub services: Services,
     /// Plain server names that passthrough listeners route; the first that matches wins.
     pub passthrough: Vec<PassthroughFile>,
 }
@@ -48,7 +50,7 @@ pub struct GatewayFile {
 /// One service.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ServiceFile {
+pub(super) struct ServiceFile {
     /// Its host name, as it stands in server names.
     #[schemars(with = "String")]
     pub host: Spanned<String>,
@@ -68,7 +70,7 @@ pub struct ServiceFile {
 /// One port of a service.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PortFile {
+pub(super) struct PortFile {
     /// The service port, the one that stands in server names.
     #[schemars(with = "u16")]
     pub number: Spanned<u16>,
@@ -83,7 +85,7 @@ pub struct PortFile {
 /// What a port carries.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
-pub enum ProtocolFile {
+pub(super) enum ProtocolFile {
     /// A byte stream.
     #[default]
     Tcp,
@@ -94,7 +96,7 @@ pub enum ProtocolFile {
 /// One endpoint.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct EndpointFile {
+pub(super) struct EndpointFile {
     /// IP address, in its own network.
     #[schemars(with = "String")]
     pub address: Spanned<IpAddr>,
@@ -132,7 +134,7 @@ pub struct EndpointFile {
 /// Whether an endpoint is ready.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum HealthFile {
+pub(super) enum HealthFile {
     /// Ready.
     #[default]
     Healthy,
@@ -147,7 +149,7 @@ pub enum HealthFile {
 /// How an endpoint expects to be spoken to.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum TlsFile {
+pub(super) enum TlsFile {
     /// The mesh's mutual TLS.
     #[default]
     Istio,
@@ -158,7 +160,7 @@ pub enum TlsFile {
 /// Who runs at an endpoint, in the words of Istio's telemetry.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct WorkloadFile {
+pub(super) struct WorkloadFile {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
@@ -172,7 +174,7 @@ pub struct WorkloadFile {
 /// How a service's endpoints are chosen and watched.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct PolicyFile {
+pub(super) struct PolicyFile {
     /// How an endpoint is chosen within a tier; `LEAST_REQUEST` by default.
     pub load_balancer: LoadBalancerFile,
     /// Makes every endpoint equally close.
@@ -206,7 +208,7 @@ pub struct PolicyFile {
 /// When a silent endpoint is asked whether it is still there.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct KeepaliveFile {
+pub(super) struct KeepaliveFile {
     /// Silence before the first probe, in whole seconds; `60s` by default.
     #[schemars(with = "Option<Span>")]
     pub time: Option<Spanned<Span>>,
@@ -218,7 +220,7 @@ pub struct KeepaliveFile {
 /// How an endpoint is chosen within a tier.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum LoadBalancerFile {
+pub(super) enum LoadBalancerFile {
     /// The less loaded of two.
     #[default]
     LeastRequest,
@@ -232,7 +234,7 @@ pub enum LoadBalancerFile {
 
 /// Kubernetes' `spec.trafficDistribution`, and Istio's `Any`.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
-pub enum TrafficDistributionFile {
+pub(super) enum TrafficDistributionFile {
     /// Network, region, zone, subzone.
     #[default]
     Default,
@@ -249,7 +251,7 @@ pub enum TrafficDistributionFile {
 /// When an endpoint is ejected.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct OutlierFile {
+pub(super) struct OutlierFile {
     /// Failed dials in a row; 0 never ejects; 3 by default.
     #[serde(default = "three")]
     pub consecutive_failures: u32,
