@@ -250,7 +250,7 @@ impl Dial {
         let timeouts = &worker.config().timeouts;
         let limit = limit.unwrap_or(timeouts.connect);
         let stagger = stagger(timeouts.stagger, choice.usual_connect());
-        let connecting = connect(choice.address(), conn.held.borrow().len());
+        let connecting = connect(choice.address(), route.role);
         if connecting.as_ref().is_err_and(sockets::is_want) && !self.is_idle() {
             // Nobody was asked, so nobody was tried. Others give back what we want of, and those that are pending may still come.
             if !std::mem::replace(&mut self.trouble().put_off, true) {

@@ -149,7 +149,8 @@ impl Shared {
 }
 
 impl Relay {
-    /// A relay between two connected sockets; the client's has NODELAY, the upstream's gets it when it is needed. `leftover` goes to the client before anything else.
+    /// A relay between two connected sockets; the client's has NODELAY, the upstream's gets it when it is needed.
+    /// `leftover` goes to the client before anything else.
     #[must_use]
     pub fn new(
         client: TcpStream,

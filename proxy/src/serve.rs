@@ -49,8 +49,13 @@ impl Proxy {
         let mut bound = Vec::new();
         let mut sockets: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
         for listener in &config.listeners {
-            let (address, all) = sockets::listen(listener.address, workers, &config.timeouts)
-                .map_err(|fault| cannot_bind(listener.address, &fault))?;
+            let (address, all) = sockets::listen(
+                listener.address,
+                workers,
+                &config.timeouts,
+                sockets::saves_acks(listener.role),
+            )
+            .map_err(|fault| cannot_bind(listener.address, &fault))?;
             bound.push(Bound {
                 address,
                 role: listener.role,

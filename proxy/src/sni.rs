@@ -47,7 +47,8 @@ fn parse_port(digits: &str) -> Option<u16> {
 }
 
 impl MeshName<'_> {
-    /// Whether a normalised server name is this one as Envoy compares it: the table's names are lower case, a subset's may not be.
+    /// Whether a normalised server name is this one as Envoy compares it: the table's names are lower case, a subset's may not be. Port 0 has no
+    /// name.
     #[must_use]
     pub(crate) fn is_spelled(&self, name: &str) -> bool {
         let Self { port, subset, host } = self;
@@ -60,10 +61,11 @@ impl MeshName<'_> {
     }
 }
 
-/// What stands after a part, whose letters may be of either case.
+/// What stands after a part as it is spelled in lower case.
 fn after<'a>(name: &'a str, part: &str) -> Option<&'a str> {
     let (head, tail) = name.split_at_checked(part.len())?;
-    head.eq_ignore_ascii_case(part).then_some(tail)
+    let lower = part.bytes().map(|byte| byte.to_ascii_lowercase());
+    head.bytes().eq(lower).then_some(tail)
 }
 
 impl fmt::Display for MeshName<'_> {

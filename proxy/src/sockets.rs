@@ -11,7 +11,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpStream;
 
-use crate::config::Timeouts;
+use crate::config::{Role, Timeouts};
 
 /// Longest idle time and interval of keepalive that the kernel takes (`MAX_TCP_KEEPIDLE`, `MAX_TCP_KEEPINTVL` of its tcp.h); it
 /// counts both in whole seconds, from 1.
@@ -19,10 +19,6 @@ const KEEPALIVE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(32
 
 /// Connections that have not been accepted yet; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
-
-/// Bytes that a peer takes in one segment, whatever its family and the way to it: the smallest of default segments (536, RFC 9293
-/// section 3.7.1) less the timestamps in its header (12, RFC 7323 section 3.2).
-const SEGMENT: usize = 524;
 
 /// A connection older than this is worth the system calls that set up its upstream's keepalive.
 pub(crate) const SETTLED: Duration = Duration::from_secs(1);
@@ -36,12 +32,15 @@ pub(crate) fn listen(
     address: SocketAddr,
     workers: usize,
     timeouts: &Timeouts,
+    saves_acks: bool,
 ) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
     let first = listener(address, timeouts)?;
     first.bind(&address.into())?;
     first.set_reuse_port(true)?;
     first.listen(BACKLOG)?;
-    save_acks(&first)?;
+    if saves_acks {
+        save_acks(&first);
+    }
     let first = TcpListener::from(first);
     let bound = first.local_addr()?;
     let mut listeners = vec![first];
@@ -50,7 +49,9 @@ pub(crate) fn listen(
         next.set_reuse_port(true)?;
         next.bind(&bound.into())?;
         next.listen(BACKLOG)?;
-        save_acks(&next)?;
+        if saves_acks {
+            save_acks(&next);
+        }
         listeners.push(next.into());
     }
     Ok((bound, listeners))
@@ -74,21 +75,20 @@ fn listener(address: SocketAddr, timeouts: &Timeouts) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Begins to connect, for `first` bytes that are sent at once and in one piece: they carry the handshake's last ACK too. More
-/// needs [`hurry`] before it is sent, and [`keep_alive`] is for a connection that lives.
+/// Begins to connect, for a hello that is sent in one piece. A second piece of anything needs [`hurry`] before it, and a
+/// connection that lives [`keep_alive`].
 ///
 /// # Errors
 /// When the kernel refuses at once: no descriptor, no local port, no route.
-pub(crate) fn connect(address: SocketAddr, first: usize) -> io::Result<StdTcpStream> {
+pub(crate) fn connect(address: SocketAddr, saves_acks: bool) -> io::Result<StdTcpStream> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
     };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-    save_acks(&socket)?;
-    if first > SEGMENT {
-        hurry(&socket)?;
+    if saves_acks {
+        save_acks(&socket);
     }
     match rustix::net::connect(&socket, &address) {
         Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(socket.into()),
@@ -96,21 +96,30 @@ pub(crate) fn connect(address: SocketAddr, first: usize) -> io::Result<StdTcpStr
     }
 }
 
-/// No piece waits for the ACK of the one before it: the second flight of a handshake may come in two. Accepted sockets have it from
-/// their listener. A connection whose client says no more than a hello is spared the system call.
-///
-/// # Errors
-/// When the kernel refuses, which it does for no TCP socket.
-pub(crate) fn hurry(socket: impl AsFd) -> io::Result<()> {
-    Ok(sockopt::set_tcp_nodelay(socket, true)?)
+/// No small piece waits for the ACK of the small one before it (NODELAY): the second flight of a handshake may come in two. What is
+/// written in one piece never waits (Linux delays by Minshall's rule), so a connection whose client says no more than a hello is
+/// spared the system call. Accepted sockets have it from their listener. A socket that refuses is slower, and no worse.
+pub(crate) fn hurry(socket: impl AsFd) {
+    let _ = sockopt::set_tcp_nodelay(socket, true);
+}
+
+/// Whether a listener's peers all send their small pieces without waiting for ACKs, so that ours may wait for bytes to go with: a
+/// mesh's proxies do (Envoy sets NODELAY on both sides), of others nothing is known.
+pub(crate) fn saves_acks(role: Role) -> bool {
+    role != Role::Passthrough
 }
 
 /// Lets ACKs wait for bytes to go with, from the first segment on. We answer what we read, so a segment less goes out for the
-/// hello, for the endpoint's first bytes, and at the end of its handshake: a sixth of what a short connection sends. Where no bytes
-/// follow, the kernel sends the ACK after 40 ms, and goes back to its own ways (`TCP_QUICKACK` of tcp(7), "pingpong" in its code).
-/// Accepted sockets have it from their listener.
-fn save_acks(socket: impl AsFd) -> io::Result<()> {
-    Ok(sockopt::set_tcp_quickack(socket, false)?)
+/// hello, for the endpoint's first bytes, and at the end of its handshake: a sixth of what a short connection takes. Where no bytes
+/// follow, the kernel sends the ACK after 40 ms (the handshake's after 200), and goes back to its own ways (`TCP_QUICKACK` of
+/// tcp(7), "pingpong" in its code). Accepted sockets have it from their listener. A socket that refuses sends some segments more.
+fn save_acks(socket: impl AsFd) {
+    let _ = sockopt::set_tcp_quickack(socket, false);
+}
+
+/// Ends that for a peer of whose hello there is only a part: it may be one that waits for the ACK before it sends the rest.
+pub(crate) fn ack_at_once(socket: impl AsFd) {
+    let _ = sockopt::set_tcp_quickack(socket, true);
 }
 
 /// Keepalive and user timeout for the upstream leg; `own` is what the service's policy says. A socket that fails here is about
@@ -200,15 +209,33 @@ mod tests {
         }
     }
 
-    /// A hello that fits into a segment needs no hurry; the second segment of a larger one must not wait for an ACK.
+    /// Every worker's listener has it and hands it on, and so has what connects; of a passthrough listener none has.
     #[test]
-    fn a_hello_of_two_segments_hurries() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
-        let address = listener.local_addr().expect("an address");
-        for (first, hurries) in [(SEGMENT, false), (SEGMENT + 1, true)] {
-            let socket = connect(address, first).expect("connecting");
-            let found = SockRef::from(&socket).tcp_nodelay().expect("an option");
-            assert_eq!(found, hurries, "{first}");
+    fn acks_of_mesh_sockets_wait_for_bytes() {
+        let local = SocketAddr::from(([127, 0, 0, 1], 0));
+        for role in [Role::Inbound, Role::Outbound, Role::Passthrough] {
+            let saves = saves_acks(role);
+            let (address, listeners) =
+                listen(local, 2, &Timeouts::default(), saves).expect("listeners");
+            assert_eq!(saves, role != Role::Passthrough);
+            let peer = connect(address, saves).expect("connecting");
+            let accepted = loop {
+                let mut each = listeners.iter().map(TcpListener::accept);
+                if let Some((accepted, _)) = each.find_map(Result::ok) {
+                    break accepted;
+                }
+            };
+            let at_once =
+                |socket: BorrowedFd<'_>| sockopt::tcp_quickack(socket).expect("an option");
+            let of_listeners = listeners.iter().map(|listener| at_once(listener.as_fd()));
+            assert!(
+                of_listeners
+                    .chain([at_once(accepted.as_fd())])
+                    .all(|at_once| at_once != saves)
+            );
+            ack_at_once(&accepted);
+            assert!(at_once(accepted.as_fd()));
+            drop(peer);
         }
     }
 }

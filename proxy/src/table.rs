@@ -402,5 +402,7 @@ fn next_edition() -> u32 {
 
 /// The name as it stands in a server name, lower case as Envoy compares it.
 fn mesh_name(port: u16, subset: &str, host: &str) -> String {
-    format!("outbound_.{port}_.{subset}_.{host}").to_ascii_lowercase()
+    let mut name = MeshName { port, subset, host }.to_string();
+    name.make_ascii_lowercase();
+    name
 }

@@ -119,11 +119,13 @@ fn case(found: &Found, cores: &Cores, dead: usize, how: Behaviour) -> Result<See
         late == 0,
         "{late} of {LATER} clients failed once all were ejected"
     );
-    let dials = series(stats, DIALS)?.saturating_sub(before.0);
+    let dials = series(stats, DIALS)?.checked_sub(before.0);
+    let accepted = live.connections() - before.1;
+    let dead_dials = dials.and_then(|dials| dials.checked_sub(accepted));
     Ok(Seen {
         failed,
         slowest,
-        dead_dials: dials.saturating_sub(live.connections() - before.1),
+        dead_dials: dead_dials.context("the live endpoint accepted more than was dialled")?,
     })
 }
 

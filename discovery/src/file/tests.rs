@@ -42,6 +42,35 @@ fn a_usual_file_is_read() {
     assert_eq!(&*endpoint.origin.workload.canonical_revision, "v1");
 }
 
+/// A service is judged as soon as it is read, and yet what is said first is what was said first when all of them were read before:
+/// the form of the file, then networks, then services in their order.
+#[test]
+fn faults_of_services_are_said_in_their_order() {
+    let service =
+        |host: &str| format!("  - host: {host}\n    ports: [{{number: 80, name: http}}]\n");
+    let (a, b, wrong) = (service("a.test"), service("b.test"), service("'a b'"));
+    let zero = b.replace("80", "0");
+    let unknown = b.replace("ports", "prots");
+    let gateway = "networks: {n: {gateways: [{address: 10.8.0.9, port: 0}]}}\n";
+    for (services, more, line, key, said) in [
+        ([&a, &b, &a], "", 6, "host", "twice"),
+        ([&a, &zero, &wrong], "", 5, "number", "1 to 65535"),
+        ([&wrong, &zero, &a], "", 2, "host", "'a b'"),
+        ([&wrong, &a, &unknown], "", 7, "prots", "unknown field"),
+        ([&wrong, &a, &b], gateway, 8, "port", "a gateway's port"),
+    ] {
+        let services: String = services.into_iter().map(String::as_str).collect();
+        let text = format!("services:\n{services}{more}");
+        let fault = parse("mesh.yaml", &text).expect_err("it is wrong");
+        assert_eq!(
+            (fault.line, fault.key.as_str()),
+            (line, key),
+            "{fault}\n{text}"
+        );
+        assert!(fault.problem.contains(said), "{fault}");
+    }
+}
+
 /// A fault in the usual file (what is replaced, with what), and the line and key that the error names.
 #[test]
 fn a_wrong_file_says_where() {

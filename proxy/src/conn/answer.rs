@@ -12,6 +12,7 @@ use super::Conn;
 use crate::close::{Blame, Close, Reason};
 use crate::dial::{Attempt, Dial};
 use crate::relay::{self, Behind, Leftover, Read};
+use crate::sockets;
 use crate::worker::Worker;
 
 /// Most of the first answer that is read here; the relay reads the rest.
@@ -123,6 +124,9 @@ fn poll_send_rest(
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<()>> {
     let held = conn.held.borrow();
+    if attempt.sent < held.len() {
+        sockets::hurry(&attempt.stream);
+    }
     while attempt.sent < held.len() {
         ready!(attempt.stream.poll_write_ready(cx))?;
         match attempt.stream.try_write(&held[attempt.sent..]) {

@@ -8,6 +8,8 @@ use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
+use crate::sockets;
+
 /// The client's socket, non-blocking.
 #[derive(Debug)]
 pub(crate) enum Client {
@@ -46,6 +48,15 @@ impl Client {
                 }
             }
             Self::Lost => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Lets its sender go on at once: see [`sockets::ack_at_once`].
+    pub(super) fn ack_at_once(&self) {
+        match self {
+            Self::Raw(socket) => sockets::ack_at_once(socket),
+            Self::Registered(socket) => sockets::ack_at_once(socket),
+            Self::Lost => {}
         }
     }
 

@@ -23,6 +23,7 @@ pub(super) async fn read_hello(
     conn.enter(Stage::Hello);
     let mut parser = Parser::new(worker.config().limits.hello_bytes);
     let mut waits = false;
+    let mut in_parts = false;
     let mut wants_header = proxy_header::is_due(worker, conn)?;
     loop {
         match take_what_is_there(worker, conn, client) {
@@ -39,6 +40,9 @@ pub(super) async fn read_hello(
                         Ok(None) => {}
                         Err(reject) => return Err(refuse(worker, conn, reject)),
                     }
+                }
+                if !std::mem::replace(&mut in_parts, true) {
+                    client.ack_at_once();
                 }
             }
             Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {}

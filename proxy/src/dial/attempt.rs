@@ -12,6 +12,7 @@ use crate::access::{self, Outcome};
 use crate::balance::Choice;
 use crate::clock::{Clock, Micros, Millis};
 use crate::close::Reason;
+use crate::config::Role;
 use crate::conn::Conn;
 use crate::sockets::{self, is_our_own};
 use crate::table::Route;
@@ -122,9 +123,9 @@ pub(super) fn stagger(least: Duration, usual: Duration) -> Duration {
     least.max((usual * 2).min(LONGEST_STAGGER))
 }
 
-/// Begins a connect, for a hello of so many bytes.
-pub(super) fn connect(address: SocketAddr, hello: usize) -> io::Result<TcpStream> {
-    TcpStream::from_std(sockets::connect(address, hello)?)
+/// Begins a connect for a route of this view.
+pub(super) fn connect(address: SocketAddr, role: Role) -> io::Result<TcpStream> {
+    TcpStream::from_std(sockets::connect(address, sockets::saves_acks(role))?)
 }
 
 /// What a fault of a connect is called, as an end and as an outcome.

@@ -299,8 +299,7 @@ impl Direction {
         if !std::mem::replace(&mut self.hurries, true)
             && let Ok(sink) = lane.to.fd()
         {
-            // A failure shows in what is written to it.
-            let _ = sockets::hurry(sink);
+            sockets::hurry(sink);
         }
         // Most of the time the sink takes all of it, and nothing has to be kept.
         let taken = match write(cx, lane.to, &scratch[..n], read.behind) {

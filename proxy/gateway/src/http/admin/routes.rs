@@ -26,7 +26,7 @@ pub(super) fn routes(state: &State, request: &Request<Incoming>) -> Answer {
     let contains = parameter(request, "contains").unwrap_or_default();
     let mut all = sorted(state);
     let known = all.len();
-    all.retain(|route| route.name().contains(&contains));
+    all.retain(|route| contains.is_empty() || route.name().contains(&contains));
     all.truncate(limit);
     let now = state.proxy.now();
     let listed = all.into_iter().map(move |route| {
