@@ -11,7 +11,7 @@ use arc_swap::{ArcSwap, Guard};
 use fastrand::Rng;
 use foldhash::fast::RandomState;
 use hashbrown::hash_table::Entry;
-use hashbrown::{HashMap, HashSet, HashTable};
+use hashbrown::{HashMap, HashTable};
 use model::Hostname;
 use tokio::sync::mpsc;
 
@@ -55,7 +55,8 @@ pub struct RouteTable {
     /// would be as long as all the rest of an entry.
     names: HashTable<Views>,
     hasher: RandomState,
-    pub(crate) hosts: HashSet<Hostname, RandomState>,
+    /// Every service's, sorted.
+    hosts: Box<[Hostname]>,
     pub(crate) passthrough: HashMap<Box<str>, Vec<Passthrough>, RandomState>,
 }
 
@@ -106,11 +107,11 @@ impl RouteTable {
         found.ok_or_else(|| self.why_not(name))
     }
 
-    /// An empty table with room for so many services and mesh names.
-    pub(crate) fn with_room(services: usize, names: usize) -> Self {
+    /// A table without routes, of these services, which are sorted; with room for so many mesh names.
+    pub(crate) fn of(services: impl Iterator<Item = Hostname>, names: usize) -> Self {
         Self {
             names: HashTable::with_capacity(names),
-            hosts: HashSet::with_capacity_and_hasher(services, RandomState::default()),
+            hosts: services.collect(),
             ..Self::default()
         }
     }
@@ -183,7 +184,8 @@ impl RouteTable {
         let Some(mesh) = parse_mesh_name(name) else {
             return Reason::NotMeshName;
         };
-        if !self.hosts.contains(mesh.host) {
+        let known = |host: &Hostname| host.as_str().cmp(mesh.host);
+        if self.hosts.binary_search_by(known).is_err() {
             return Reason::UnknownService;
         }
         let whole = mesh_name(mesh.port, "", mesh.host);

@@ -6,10 +6,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smallvec::SmallVec;
 
 /// Most items in a chunk: copying 255 endpoints is about 12 KB, and 50,000 endpoints are 197 chunks. With the two counts of their
 /// `Arc` 255 endpoints fit into 12 KiB and 255 slots of a route into 6 KiB; one more, and an allocator whose sizes grow by
-/// quarters (mimalloc's do) takes 14 and 7, which is 16 bytes for each endpoint that two routes lead to.
+/// quarters (jemalloc's do) takes 14 and 7, which is 16 bytes for each endpoint that two routes lead to.
 const CHUNK: usize = 255;
 
 /// Up to so many edits are cheaper than cutting a list anew.
@@ -25,7 +26,8 @@ pub trait Keyed {
 /// finds a difference without looking at items.
 #[derive(Clone)]
 pub struct Chunked<T> {
-    chunks: Vec<Arc<[T]>>,
+    /// Most lists are short, and their one chunk needs no list of its own.
+    chunks: SmallVec<[Arc<[T]>; 1]>,
 }
 
 impl<T: Keyed + Clone> Chunked<T> {
@@ -95,7 +97,7 @@ impl<T: Keyed + Clone> Chunked<T> {
             let at = self.chunk_for(|other| other.cmp_key(&item));
             edits.entry(at).or_default().1.push(item);
         }
-        let mut chunks = Vec::with_capacity(self.chunks.len() + edits.len());
+        let mut chunks = SmallVec::with_capacity(self.chunks.len() + edits.len());
         for (at, chunk) in self.chunks.iter().enumerate() {
             let Some((gone, put)) = edits.remove(&at) else {
                 chunks.push(chunk.clone());
@@ -236,7 +238,9 @@ impl<T> Chunked<T> {
 
 impl<T> Default for Chunked<T> {
     fn default() -> Self {
-        Self { chunks: Vec::new() }
+        Self {
+            chunks: SmallVec::new(),
+        }
     }
 }
 

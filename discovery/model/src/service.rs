@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::{Chunked, Endpoint, Hostname, Keyed, Labels, Policy};
 
@@ -90,7 +91,7 @@ pub enum Audience {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Join {
     /// Names that lead from the service port to an endpoint's; with `assigned` one for each tier, else exactly one.
-    pub port_names: Box<[Arc<str>]>,
+    pub port_names: SmallVec<[Arc<str>; 1]>,
     /// Labels that an endpoint must bear.
     pub labels: Labels,
     /// The settings that hold.

@@ -38,16 +38,30 @@ enum Weights {
 /// found without a search or a division, else 1.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
-    runs: Box<[Run]>,
-    /// For each stretch of `1 << shift` units the run that its first unit falls on. There are at least as many stretches as runs,
-    /// so that few of them have more than one run to look through. Empty where one run is all.
-    guide: Box<[u32]>,
-    shift: u32,
+    runs: Runs,
     /// All slots weigh the same.
     equal: bool,
     units: u64,
     /// Cumulative share among the groups of its pool; only looked at where there are several.
     pub(crate) upto: u64,
+}
+
+/// The parts of a group. Most groups have one, which stands in the group itself: one step less for a pick, and a block less.
+#[derive(Debug)]
+enum Runs {
+    One(Part),
+    /// None, or several.
+    Many(Guided),
+}
+
+/// Parts side by side, and where to begin to look for a unit.
+#[derive(Debug, Default)]
+struct Guided {
+    runs: Box<[Run]>,
+    /// For each stretch of `1 << shift` units the run that its first unit falls on. There are at least as many stretches as runs,
+    /// so that few of them have more than one run to look through.
+    guide: Box<[u32]>,
+    shift: u32,
 }
 
 /// One part, and where it ends in its group, in units.
@@ -140,43 +154,25 @@ impl Group {
     /// The parts in their order; those without weight are left out.
     pub(crate) fn of(parts: impl IntoIterator<Item = Part>) -> Self {
         let parts = parts.into_iter().filter(|part| part.weight() > 0);
-        let parts: Vec<Part> = parts.collect();
+        let mut parts: Vec<Part> = parts.collect();
         let Some(first) = parts.first() else {
             return Self::default();
         };
-        let equal = first.each() > 0 && parts.iter().all(|part| part.each() == first.each());
-        let mut end = 0;
-        let runs: Box<[Run]> = parts
-            .into_iter()
-            .map(|part| {
-                end += match equal {
-                    true => part.slots.len() as u64,
-                    false => part.weight(),
-                };
-                Run { end, part }
-            })
-            .collect();
-        if runs.len() == 1 {
-            return Self {
-                runs,
-                equal,
-                units: end,
-                ..Self::default()
-            };
-        }
-        let last = end - 1;
-        let enough = u64::try_from(runs.len() * 2).unwrap_or(u64::MAX);
-        let shift = (0..u64::BITS - 1)
-            .find(|shift| last >> shift < enough)
-            .unwrap_or(u64::BITS - 1);
-        let first = |stretch: u64| runs.partition_point(|run| run.end <= stretch << shift);
-        let guide = (0..=last >> shift).map(|stretch| u32::try_from(first(stretch)).unwrap_or(0));
+        let each = first.each();
+        let equal = each > 0 && parts.iter().all(|part| part.each() == each);
+        let units = |part: &Part| match equal {
+            true => part.slots.len() as u64,
+            false => part.weight(),
+        };
+        let all = parts.iter().map(units).sum();
+        let runs = match parts.pop() {
+            Some(only) if parts.is_empty() => Runs::One(only),
+            last => Runs::Many(Guided::of(parts.into_iter().chain(last), units)),
+        };
         Self {
-            guide: guide.collect(),
-            shift,
             runs,
             equal,
-            units: end,
+            units: all,
             upto: 0,
         }
     }
@@ -195,8 +191,8 @@ impl Group {
 
     /// What a unit weighs.
     pub(crate) fn unit(&self) -> u64 {
-        match (self.equal, self.runs.first()) {
-            (true, Some(run)) => run.part.each(),
+        match (self.equal, self.parts().next()) {
+            (true, Some(part)) => part.each(),
             _ => 1,
         }
     }
@@ -206,8 +202,12 @@ impl Group {
     }
 
     /// The parts, in their order.
-    pub(crate) fn parts(&self) -> impl ExactSizeIterator<Item = &Part> {
-        self.runs.iter().map(|run| &run.part)
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &Part> {
+        let (one, many) = match &self.runs {
+            Runs::One(only) => (Some(only), None),
+            Runs::Many(many) => (None, Some(many.runs.iter().map(|run| &run.part))),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
     }
 
     /// The slot that a unit falls on; there must be so many.
@@ -219,12 +219,17 @@ impl Group {
                 units: 1,
             };
         }
-        let run = self.run(unit);
-        let begin = run.end - run.part.weight();
-        let (slot, start, units) = run.part.at(unit - begin);
+        let (part, within) = match &self.runs {
+            Runs::One(only) => (only, unit),
+            Runs::Many(many) => {
+                let run = many.run(unit);
+                (&run.part, unit + run.part.weight() - run.end)
+            }
+        };
+        let (slot, start, units) = part.at(within);
         Drawn {
             slot,
-            start: begin + start,
+            start: unit - within + start,
             units,
         }
     }
@@ -232,24 +237,17 @@ impl Group {
     /// The same where all slots weigh the same.
     #[inline]
     pub(crate) fn nth(&self, unit: u64) -> &Slot {
-        let run = self.run(unit);
-        let slots = &run.part.slots;
-        let begin = run.end - slots.len() as u64;
-        &slots[usize::try_from(unit - begin).unwrap_or(usize::MAX)]
-    }
-
-    #[inline]
-    fn run(&self, unit: u64) -> &Run {
-        let runs = &*self.runs;
-        if let [only] = runs {
-            return only;
-        }
-        let stretch = usize::try_from(unit >> self.shift).unwrap_or(usize::MAX);
-        let mut which = self.guide[stretch] as usize;
-        while runs[which].end <= unit {
-            which += 1;
-        }
-        &runs[which]
+        let (slots, within) = match &self.runs {
+            Runs::One(only) => (&only.slots, unit),
+            Runs::Many(many) => {
+                let run = many.run(unit);
+                (
+                    &run.part.slots,
+                    unit + run.part.slots.len() as u64 - run.end,
+                )
+            }
+        };
+        &slots[usize::try_from(within).unwrap_or(usize::MAX)]
     }
 
     /// The slot whose turn it is: exactly in turn where all weights are equal, else spread by the golden ratio, whose
@@ -262,6 +260,46 @@ impl Group {
         let spread = u64::from(turn).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let at = (u128::from(spread) * u128::from(units)) >> 64;
         self.at(u64::try_from(at).unwrap_or(0))
+    }
+}
+
+impl Guided {
+    fn of(parts: impl Iterator<Item = Part>, units: impl Fn(&Part) -> u64) -> Self {
+        let mut end = 0;
+        let runs: Box<[Run]> = parts
+            .map(|part| {
+                end += units(&part);
+                Run { end, part }
+            })
+            .collect();
+        let last = end - 1;
+        let enough = u64::try_from(runs.len() * 2).unwrap_or(u64::MAX);
+        let shift = (0..u64::BITS - 1)
+            .find(|shift| last >> shift < enough)
+            .unwrap_or(u64::BITS - 1);
+        let first = |stretch: u64| runs.partition_point(|run| run.end <= stretch << shift);
+        let guide = (0..=last >> shift).map(|stretch| u32::try_from(first(stretch)).unwrap_or(0));
+        Self {
+            guide: guide.collect(),
+            shift,
+            runs,
+        }
+    }
+
+    #[inline]
+    fn run(&self, unit: u64) -> &Run {
+        let stretch = usize::try_from(unit >> self.shift).unwrap_or(usize::MAX);
+        let mut which = self.guide[stretch] as usize;
+        while self.runs[which].end <= unit {
+            which += 1;
+        }
+        &self.runs[which]
+    }
+}
+
+impl Default for Runs {
+    fn default() -> Self {
+        Self::Many(Guided::default())
     }
 }
 

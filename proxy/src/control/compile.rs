@@ -1,17 +1,19 @@
 //! Snapshot -> routes, doing again only what has changed. It must not know connections.
 
 mod names;
+mod services;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use model::{
-    Assigned, Audience, Chunked, Destination, Endpoint, EndpointKey, Hostname, Network, NetworkId,
-    Port, Protocol, Service, Snapshot, Viewpoint, diff,
+    Assigned, Audience, Chunked, Destination, Endpoint, EndpointKey, Network, NetworkId, Port,
+    Protocol, Service, Snapshot, Viewpoint, diff,
 };
 use tokio::sync::mpsc;
 
+use self::services::Services;
 use super::Event;
 use crate::balance::{
     Assembly, ChunkParts, Compiler, OVERPROVISIONING, Selection, Setting, assemble,
@@ -34,7 +36,7 @@ pub(super) struct Routes {
     tables: Arc<Tables>,
     events: mpsc::UnboundedSender<Event>,
     snapshot: Arc<Snapshot>,
-    services: HashMap<Hostname, Box<[Entry]>>,
+    services: Services,
     plain: BTreeMap<Destination, Entry>,
     applied: bool,
 }
@@ -90,7 +92,7 @@ impl Routes {
             tables,
             events,
             snapshot: Arc::default(),
-            services: HashMap::new(),
+            services: Services::default(),
             plain: BTreeMap::new(),
             applied: false,
         }
@@ -103,10 +105,9 @@ impl Routes {
         let changes = diff(&before, snapshot);
         let mut names_changed = !self.applied || changes.passthrough || !changes.removed.is_empty();
         for host in &changes.removed {
-            self.services.remove(host);
+            self.services.take(host);
         }
-        self.services
-            .reserve(changes.changed.len().saturating_sub(self.services.len()));
+        self.services.make_room(changes.changed.len());
         for host in &changes.changed {
             let Some(service) = snapshot.service(host) else {
                 continue;
@@ -115,12 +116,12 @@ impl Routes {
                 .service(host)
                 .is_some_and(|old| shape(old) == shape(service));
             names_changed |= !same_names;
-            let entries = self.services.remove(host).unwrap_or_default();
+            let entries = self.services.take(host);
             let mut entries = self.fit(service, entries);
             for entry in &mut entries {
                 self.compile(entry, service, hosts, now);
             }
-            self.services.insert(host.clone(), entries);
+            self.services.put(entries);
         }
         if changes.networks {
             self.compile_outbound(hosts, now);
@@ -164,7 +165,7 @@ impl Routes {
         let snapshot = self.snapshot.clone();
         let mut services = std::mem::take(&mut self.services);
         let mut plain = std::mem::take(&mut self.plain);
-        let entries = services.values_mut().flatten().chain(plain.values_mut());
+        let entries = services.entries_mut().chain(plain.values_mut());
         for entry in entries.filter(|entry| wanted(entry)) {
             if let Some(service) = snapshot.service(&entry.route.service) {
                 if let Some(kept) = &mut entry.kept {
@@ -182,7 +183,7 @@ impl Routes {
     fn compile_outbound(&mut self, hosts: &mut Hosts, now: Millis) {
         let snapshot = self.snapshot.clone();
         let mut services = std::mem::take(&mut self.services);
-        for entry in services.values_mut().flatten() {
+        for entry in services.entries_mut() {
             if entry.route.role == Role::Outbound
                 && let Some(service) = snapshot.service(&entry.route.service)
             {
@@ -306,15 +307,12 @@ impl Routes {
     /// The table of all names. On a conflict (two subsets that differ in case only) the first keeps the name.
     fn table(&self) -> RouteTable {
         // Those of one view; the other's have the same names.
-        let entries = self.services.values().map(|entries| entries.len());
-        let names = entries.sum::<usize>() / self.mesh_roles.len().max(1);
-        let mut table = RouteTable::with_room(self.services.len(), names);
-        for (host, entries) in &self.services {
-            table.hosts.insert(host.clone());
-            for Entry { route, .. } in entries {
-                if !table.add(route) {
-                    tracing::warn!(name = %route.name(), "two routes have this name; the first keeps it");
-                }
+        let names = self.services.entries().count() / self.mesh_roles.len().max(1);
+        let services = self.snapshot.services.iter();
+        let mut table = RouteTable::of(services.map(|service| service.host.clone()), names);
+        for Entry { route, .. } in self.services.entries() {
+            if !table.add(route) {
+                tracing::warn!(name = %route.name(), "two routes have this name; the first keeps it");
             }
         }
         for rule in self

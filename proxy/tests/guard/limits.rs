@@ -37,7 +37,7 @@ pub(crate) const BYTES_OF_AN_ENDPOINT: Limit = Limit {
 /// allocates meanwhile is some bytes of it.
 pub(crate) const BYTES_OF_A_ROUTE: Limit = Limit {
     what: "bytes of a route",
-    most: 850.0,
+    most: 775.0,
 };
 
 /// Of a hello of 517 bytes, the usual size before post-quantum keys; 2,237 were counted.

@@ -32,7 +32,7 @@ impl Routes {
 
     /// Whether a route still leads to something ready there.
     pub(in crate::control) fn leads_through(&self, route: &Arc<Route>, there: &[LeadsTo]) -> bool {
-        let entries = self.services.get(&route.service).into_iter().flatten();
+        let entries = self.services.get(&route.service).iter();
         entries
             .filter(|entry| Arc::ptr_eq(&entry.route, route))
             .any(|entry| entry.leads_through(there))
@@ -50,8 +50,8 @@ impl Routes {
             found.next().map(|entry| entry.route.clone())
         };
         self.services
-            .values()
-            .filter_map(|entries| of_service(entries))
+            .iter()
+            .filter_map(of_service)
             .take(most)
             .collect()
     }
