@@ -104,18 +104,20 @@ impl Routes {
         let before = std::mem::replace(&mut self.snapshot, snapshot.clone());
         let changes = diff(&before, snapshot);
         let mut names_changed = !self.applied || changes.passthrough || !changes.removed.is_empty();
+        let count =
+            |service: Option<&Arc<Service>>| service.map_or(0, |known| known.endpoints.len());
         for host in &changes.removed {
             self.services.take(host);
+            hosts.count_out(count(before.service(host)));
         }
         self.services.make_room(changes.changed.len());
         for host in &changes.changed {
             let Some(service) = snapshot.service(host) else {
                 continue;
             };
-            let same_names = before
-                .service(host)
-                .is_some_and(|old| shape(old) == shape(service));
-            names_changed |= !same_names;
+            let old = before.service(host);
+            hosts.count_out(count(old).saturating_sub(service.endpoints.len()));
+            names_changed |= !old.is_some_and(|old| shape(old) == shape(service));
             let entries = self.services.take(host);
             let mut entries = self.fit(service, entries);
             for entry in &mut entries {

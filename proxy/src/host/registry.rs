@@ -16,6 +16,8 @@ pub struct Hosts {
     hasher: RandomState,
     /// Sweep when it grows to this: twice of what was in use at the last sweep.
     sweep_at: usize,
+    /// Endpoints that have gone since the last sweep, without those that came in their place.
+    out: usize,
 }
 
 /// A registry this small is not worth a sweep.
@@ -27,6 +29,7 @@ impl Hosts {
             table: HashTable::new(),
             hasher: RandomState::default(),
             sweep_at: SMALL,
+            out: 0,
         }
     }
 
@@ -62,14 +65,26 @@ impl Hosts {
         self.table.is_empty()
     }
 
-    /// Forgets addresses that nobody uses once they are as many as those in use. Until then an endpoint that vanishes for
+    /// So many endpoints have gone.
+    pub(crate) fn count_out(&mut self, endpoints: usize) {
+        self.out += endpoints;
+    }
+
+    /// Forgets addresses that nobody uses once they are about as many as those in use. Until then an endpoint that vanishes for
     /// a while finds its state again; an ejected one is kept until its ejection has ended.
     pub(crate) fn sweep(&mut self) {
-        if self.table.len() < self.sweep_at {
+        let half_gone = self.table.len() > SMALL && self.out > self.table.len() / 2;
+        if self.table.len() < self.sweep_at && !half_gone {
             return;
         }
         self.table
             .retain(|host| host.references() > 1 || host.is_out());
+        if half_gone {
+            let hasher = &self.hasher;
+            self.table
+                .shrink_to(SMALL, |host| hasher.hash_one(host.key()));
+        }
         self.sweep_at = (self.table.len() * 2).max(SMALL);
+        self.out = 0;
     }
 }

@@ -96,3 +96,22 @@ fn a_ramp_outlives_whoever_used_the_address() {
     assert!(!new);
     assert_eq!(after.share_percent(Millis(15_000), Duration::ZERO), 50);
 }
+
+/// What was in use once does not stay for ever: where most of it has gone, the registry is as small as what is left.
+#[test]
+fn addresses_are_forgotten_when_half_of_them_have_gone() {
+    let mut hosts = Hosts::new();
+    let key = |number: u16| EndpointKey(SocketAddr::from(([10, 0, 0, 1], number)));
+    let mut used: Vec<HostRef> = (0..10_000).map(|number| hosts.of(key(number)).0).collect();
+    hosts.sweep();
+    let mut leave = |hosts: &mut Hosts, endpoints: usize| {
+        used.truncate(used.len() - endpoints);
+        hosts.count_out(endpoints);
+        hosts.sweep();
+        hosts.len()
+    };
+    assert_eq!(leave(&mut hosts, 4_000), 10_000, "they may be back soon");
+    assert_eq!(leave(&mut hosts, 1_001), 4_999);
+    assert_eq!(leave(&mut hosts, 2_000), 4_999);
+    assert_eq!(leave(&mut hosts, 2_000), 999);
+}
