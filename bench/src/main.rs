@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 /// The gateway's, so that `scale` counts memory and time as there.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Measures a gateway, and its peers beside it.
 #[derive(Parser)]

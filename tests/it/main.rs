@@ -17,6 +17,7 @@ mod kubernetes_hostile;
 mod kubernetes_killed;
 mod kubernetes_spill;
 mod layering;
+mod memory;
 mod metrics;
 mod names;
 mod networks;

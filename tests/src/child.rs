@@ -222,11 +222,48 @@ impl Child {
     /// Where `/proc` does not say.
     #[must_use]
     pub fn peak_memory(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// The memory of its own that is resident, in bytes: not its code, nor files.
+    ///
+    /// # Panics
+    /// Where `/proc` does not say.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        self.status("RssAnon:")
+    }
+
+    fn status(&self, field: &str) -> u64 {
         let path = format!("/proc/{}/status", self.process.id());
         let status = std::fs::read_to_string(path).expect("a process");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
         let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-        kilobytes.expect("VmHWM in kB") * 1_024
+        kilobytes.expect("a field in kB") * 1_024
+    }
+
+    /// The names of its threads.
+    ///
+    /// # Panics
+    /// Where `/proc` does not say.
+    #[must_use]
+    pub fn threads(&self) -> Vec<String> {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.process.id()));
+        // One that has ended since has no name.
+        let names = threads
+            .expect("a process")
+            .filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("comm")).ok());
+        names.map(|name| name.trim_end().to_owned()).collect()
+    }
+
+    /// Puts another mesh file in place of the one it follows.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn write_mesh(&self, mesh: &str) {
+        let at = |name: &str| self.folder.path().join(name);
+        std::fs::write(at("mesh.new"), mesh).expect("written");
+        std::fs::rename(at("mesh.new"), at("mesh.yaml")).expect("moved");
     }
 }
 

@@ -15,15 +15,10 @@ pub(super) fn peak() -> Result<usize> {
     status("VmHWM:")
 }
 
-/// Has the allocator give back what it holds for nobody in this thread's heap: it does so on its own time (mimalloc after
-/// 10 ms), and only when it is asked for something.
+/// Waits until the allocator has given back what it holds for nobody, which its own thread does within half a second
+/// (`.cargo/config.toml`).
 pub(super) fn settle() {
-    for _ in 0..20 {
-        std::thread::sleep(Duration::from_millis(20));
-        for size in [64, 1 << 10, 1 << 20] {
-            drop(std::hint::black_box(vec![0_u8; size]));
-        }
-    }
+    std::thread::sleep(Duration::from_secs(1));
 }
 
 /// Processor time of the process so far, in the kernel and outside.

@@ -82,7 +82,7 @@ pub(super) fn run(shape: Shape) -> Result<Whole> {
     let sync_cpu = process::cpu() - cpu;
     let written: Duration = rig.servers.iter().map(Server::spent).sum();
     let peak = process::peak()?;
-    runtime.block_on(async { tokio::spawn(async { process::settle() }).await })?;
+    process::settle();
     let resident = process::resident()?;
     progress::say(&format!("in sync; {ALONE} changes, one at a time"));
     let alone = rig.change_alone()?;

@@ -1,12 +1,9 @@
 //! Following a file: a look at it four times a second, a reading when it is another one. It must not judge what it says.
 
 use std::fs::Metadata;
-use std::hint::black_box;
-use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use model::{Chunked, Hostname, Part, Service, Snapshot, merge};
@@ -22,12 +19,6 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// How long the first snapshot waits for the addresses of gateways that are given by name.
 const FIRST_ANSWERS: Duration = Duration::from_secs(3);
-
-/// When after a reading a thread ends at each look. A reading needs more than what stays of it: the form of the service it is at,
-/// which may be a large one, and the list before beside the new one. mimalloc gives that back a second later, but only when it is
-/// asked for something or a thread ends, and a gateway whose file does not change does neither. The end of a thread is the one
-/// that looks at all there is (`mi_arenas_try_purge` of its version 3). Each such thread leaves something itself, so there are few.
-const GIVE_BACK: Range<Duration> = Duration::from_millis(1_250)..Duration::from_millis(2_250);
 
 /// What tells one version of a file from another; `None` where there is no file.
 type Fingerprint = Option<Print>;
@@ -58,7 +49,6 @@ pub(super) struct Follower {
     path: PathBuf,
     seen: Fingerprint,
     loaded: Loaded,
-    read_at: Instant,
     resolver: Resolver,
     snapshots: watch::Sender<Arc<Snapshot>>,
     status: watch::Sender<FileStatus>,
@@ -86,7 +76,6 @@ impl Follower {
             path,
             seen,
             loaded,
-            read_at: Instant::now(),
             resolver: Resolver::default(),
             snapshots,
             status,
@@ -116,12 +105,8 @@ impl Follower {
                         self.seen = seen.clone();
                         let read = read(&self.path).await;
                         self.take(read);
-                        self.read_at = Instant::now();
                     }
                     looked = Some(seen);
-                    if GIVE_BACK.contains(&self.read_at.elapsed()) {
-                        end_a_thread();
-                    }
                 }
                 () = sleep_until(resolve_at) => {
                     self.resolver.ask_all(hosts(&self.loaded.names));
@@ -243,11 +228,6 @@ async fn read(path: &Path) -> Result<Loaded, Fault> {
         let fault = FileError::whole(&path.display().to_string(), problem);
         Err(Fault::Wrong(fault))
     })
-}
-
-/// See [`GIVE_BACK`]. Where there is no thread to be had, a later look does it.
-fn end_a_thread() {
-    let _ = thread::Builder::new().spawn(|| drop(black_box(Box::new(0_u8))));
 }
 
 fn fingerprint(path: &PathBuf) -> Fingerprint {
