@@ -47,8 +47,8 @@ fn parse_port(digits: &str) -> Option<u16> {
 }
 
 impl MeshName<'_> {
-    /// Whether a normalised server name is this one as Envoy compares it: the table's names are lower case, a subset's may not be. Port 0 has no
-    /// name.
+    /// Whether a normalised server name is this one as Envoy compares it: the table's names are lower case, a subset's may not
+    /// be. Port 0 has no name.
     #[must_use]
     pub(crate) fn is_spelled(&self, name: &str) -> bool {
         let Self { port, subset, host } = self;

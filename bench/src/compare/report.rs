@@ -35,6 +35,8 @@ pub(crate) struct Ratio {
     target: Option<f64>,
     /// The same ratio of the bare relay, where it says what the kernel alone takes.
     floor: Option<f64>,
+    /// The kernel's part of our figure against all of theirs: what would be left of the ratio if Causeway itself took nothing.
+    kernel: Option<f64>,
     /// Rounds in which both have a figure.
     rounds: usize,
     /// Whether we have one in all rounds.
@@ -123,6 +125,11 @@ impl Report<'_> {
                 let speeds = self
                     .of(*workload, subject)
                     .map(|sample| workload.speed(sample));
+                let kernel = self.of(*workload, subject);
+                let kernel = kernel.filter_map(|sample| workload.kernel(sample));
+                let kernel = Spread::of(kernel.collect()).map_or_else(String::new, |kernel| {
+                    format!("kernel {:7.1}", kernel.median)
+                });
                 let (speeds, units): (Vec<f64>, Vec<&str>) = speeds.unzip();
                 let speed = match (Spread::of(speeds), units.first()) {
                     (Some(speed), Some(unit)) => format!("{:9.1} {unit}", speed.median),
@@ -133,7 +140,10 @@ impl Report<'_> {
                     .filter(|ratio| subject == Some(ratio.against))
                     .map(say)
                     .collect();
-                println!("  {:<15} {figures}  {speed:<17}{against}", name(subject));
+                println!(
+                    "  {:<15} {figures}  {kernel:<14}  {speed:<17}{against}",
+                    name(subject)
+                );
             }
         }
         if !self.alone.is_empty() {
@@ -229,6 +239,7 @@ impl Report<'_> {
                 "atMost": ratio.target,
                 "held": ratio.held(),
                 "floor": ratio.floor,
+                "kernel": ratio.kernel,
                 "rounds": ratio.rounds,
             })
         });
@@ -246,7 +257,8 @@ impl Report<'_> {
         peers
             .filter(|peer| *peer != Peer::Causeway)
             .filter_map(|against| {
-                let ratios = self.ratio(workload, Peer::Causeway, against);
+                let figure = |sample: &Sample| workload.figure(sample);
+                let ratios = self.ratio(workload, Peer::Causeway, against, figure);
                 let rounds = ratios.len();
                 Some(Ratio {
                     against,
@@ -255,9 +267,14 @@ impl Report<'_> {
                     spread: Spread::of(ratios)?,
                     floor: workload
                         .has_floor()
-                        .then(|| Spread::of(self.ratio(workload, Peer::Floor, against)))
+                        .then(|| Spread::of(self.ratio(workload, Peer::Floor, against, figure)))
                         .flatten()
                         .map(|spread| spread.median),
+                    kernel: workload.has_floor().then_some(()).and_then(|()| {
+                        let kernel = |sample: &Sample| workload.kernel(sample);
+                        let ratios = self.ratio(workload, Peer::Causeway, against, kernel);
+                        Some(Spread::of(ratios)?.median)
+                    }),
                     target: TARGETS
                         .iter()
                         .find(|target| self.judges(target, workload, against))
@@ -277,8 +294,14 @@ impl Report<'_> {
         target.workload == workload && best.is_some_and(|(_, peer)| peer == against)
     }
 
-    /// Of each round in which both have a figure.
-    fn ratio(&self, workload: Workload, whose: Peer, against: Peer) -> Vec<f64> {
+    /// Of each round in which both have a figure: what is counted of the one against the figure of the other.
+    fn ratio(
+        &self,
+        workload: Workload,
+        whose: Peer,
+        against: Peer,
+        counted: impl Fn(&Sample) -> Option<f64>,
+    ) -> Vec<f64> {
         let of = |peer| {
             self.samples
                 .get(&(workload, Some(peer)))
@@ -287,7 +310,7 @@ impl Report<'_> {
         };
         let rounds = of(whose).zip(of(against));
         let ratios = rounds.filter_map(|(ours, theirs)| {
-            Some(workload.figure(ours.as_ref()?)? / workload.figure(theirs.as_ref()?)?)
+            Some(counted(ours.as_ref()?)? / workload.figure(theirs.as_ref()?)?)
         });
         ratios.collect()
     }
@@ -303,12 +326,14 @@ fn say(ratio: &Ratio) -> String {
     let verdict = match (ratio.target, ratio.held()) {
         (Some(target), Some(true)) => format!("  target {target:.2}: held"),
         (Some(target), _) if !ratio.whole => format!("  target {target:.2}: MISSED by a failure"),
-        (Some(target), _) => match ratio.floor.filter(|_| ratio.floor_misses()) {
-            Some(floor) => {
-                format!("  target {target:.2}: MISSED, as by the floor with {floor:.2}x")
-            }
-            None => format!("  target {target:.2}: MISSED"),
-        },
+        (Some(target), _) => {
+            let floor = ratio.floor.filter(|_| ratio.floor_misses());
+            let floor = floor.map(|floor| format!(", as by the floor with {floor:.2}x"));
+            let kernel = ratio.kernel;
+            let kernel = kernel.map(|kernel| format!("; the kernel's part alone is {kernel:.2}x"));
+            let (floor, kernel) = (floor.unwrap_or_default(), kernel.unwrap_or_default());
+            format!("  target {target:.2}: MISSED{floor}{kernel}")
+        }
         _ => String::new(),
     };
     format!(

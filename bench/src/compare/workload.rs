@@ -116,6 +116,16 @@ impl Workload {
         }
     }
 
+    /// What of the figure is the kernel's own time, where the figure is CPU.
+    pub(crate) fn kernel(self, sample: &Sample) -> Option<f64> {
+        if matches!(self, Self::Lone | Self::BesideBulk) {
+            return None;
+        }
+        let cpu = sample.cpu?;
+        let share = cpu.system.as_secs_f64() / cpu.total().as_secs_f64();
+        Some(self.figure(sample)? * share)
+    }
+
     /// Whether the bare relay, which copies, says what the kernel alone takes for it.
     pub(crate) fn has_floor(self) -> bool {
         matches!(self, Self::Connections | Self::RoundTrips)

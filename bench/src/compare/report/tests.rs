@@ -95,11 +95,16 @@ fn a_target_is_judged_by_the_rounds_ratios_to_the_peer_that_did_best() {
         of_floor[..3],
         [&json!(0.88), &json!(44.0 / 60.0), &json!(44.0 / 75.0)]
     );
+    // Nine tenths of all of them are the kernel's.
+    let of_kernel = |at: usize| ratios[at]["kernel"].as_f64().unwrap();
+    assert!((of_kernel(0) - 0.81).abs() < 1e-9 && (of_kernel(2) - 0.54).abs() < 1e-9);
     let said = report.ratios(Workload::Connections);
     let said: Vec<String> = said.iter().map(say).collect();
     assert!(said[0].ends_with("target 0.95: held"), "{said:?}");
     assert!(
-        said[2].ends_with("target 0.55: MISSED, as by the floor with 0.59x"),
+        said[2].ends_with(
+            "target 0.55: MISSED, as by the floor with 0.59x; the kernel's part alone is 0.54x"
+        ),
         "{said:?}"
     );
     assert_eq!((&ratios[0]["rounds"], report.failed()), (&json!(2), 0));
