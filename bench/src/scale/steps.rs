@@ -130,8 +130,8 @@ pub(super) fn pick(shape: Shape) -> Result<Duration> {
     picks::time(&setup::route(&stage.tables, &shape, 0)?, stage.clock)
 }
 
-/// Does something on a thread that stays until the process ends: the allocator has a cache for each thread, so what one step
-/// has freed last is not what the next one takes first, and does not hide it.
+/// Does something on a thread that stays until the process ends, and so in an arena of its own where [`super::run`] has started this
+/// process: what one step has freed is not what the next one takes, and does not hide it.
 fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     let (sender, done) = std::sync::mpsc::channel();
     std::thread::Builder::new().spawn(move || {
