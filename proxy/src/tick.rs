@@ -42,6 +42,12 @@ impl Wheel {
         }
     }
 
+    /// Forgets every entry, and stands at `now`: for when there is no connection, so that hours without any are not gone through.
+    pub(crate) fn begin_again(&mut self, now: Millis) {
+        self.slots.iter_mut().for_each(Vec::clear);
+        self.tick = ticks(now);
+    }
+
     /// Brings the connection up at `when`, or earlier if that is more than a turn ahead, never before the next tick.
     pub(crate) fn schedule(&mut self, key: Key, when: Millis) {
         let tick = (ticks(when) + 1).clamp(self.tick + 1, self.tick + SLOTS - 1);
@@ -123,5 +129,27 @@ mod tests {
             None
         });
         assert_eq!(seen, 1_000);
+    }
+
+    /// A day without any connection costs nothing when it is over, and what was there before it does not come up.
+    #[test]
+    fn a_wheel_that_begins_again_has_forgotten_everything() {
+        let mut wheel = Wheel::new(Millis(0));
+        wheel.schedule(key(1), Millis(500));
+        let day = 24 * 3_600_000;
+        wheel.begin_again(Millis(day));
+        wheel.schedule(key(2), Millis(day + 100));
+        let mut seen = Vec::new();
+        let mut advance = |now| {
+            wheel.advance(Millis(now), |key| {
+                seen.push(key);
+                None
+            });
+            seen.len()
+        };
+        assert_eq!(advance(day + 50), 0);
+        assert_eq!(advance(day + 150), 1);
+        assert_eq!(advance(day + 10_000), 1);
+        assert_eq!(seen, [key(2)]);
     }
 }

@@ -16,7 +16,7 @@ use fastrand::Rng;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::error::SendError;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 use self::conns::Conns;
 use self::held::Holding;
@@ -96,6 +96,9 @@ pub(crate) struct Worker {
     wheel: RefCell<Wheel>,
     closer: RefCell<Closer>,
     recent: RefCell<Recent>,
+    /// Nobody is connected, and so the tick waits for whoever comes.
+    rests: Cell<bool>,
+    came: Notify,
 }
 
 /// Runs a worker on the calling thread until it is told to stop; says first whether it can.
@@ -173,7 +176,7 @@ async fn work(
     ticking.abort();
 }
 
-/// Moves the worker's clock and brings up what is due.
+/// Moves the worker's clock and brings up what is due, as long as anybody is connected.
 async fn tick(worker: Rc<Worker>) {
     let mut interval = tokio::time::interval(TICK);
     let mut round = Round::default();
@@ -191,8 +194,15 @@ async fn tick(worker: Rc<Worker>) {
             conn.wake();
             None
         });
+        let anybody = conns.any();
         drop(conns);
         round.go_on(&worker, now);
+        if !anybody {
+            worker.recent.borrow_mut().clear();
+            worker.rests.set(true);
+            worker.came.notified().await;
+            interval.reset();
+        }
     }
 }
 
@@ -210,6 +220,8 @@ impl Worker {
             wheel: RefCell::new(Wheel::new(clock.now())),
             closer: RefCell::new(Closer::new(shared.config.closing, shared.inboxes.len())),
             recent: RefCell::default(),
+            rests: Cell::new(false),
+            came: Notify::new(),
             shared,
         }
     }
@@ -222,6 +234,7 @@ impl Worker {
         listener: u16,
         admission: Admission,
     ) {
+        worker.end_rest();
         let conn = worker
             .conns
             .borrow_mut()
@@ -242,6 +255,16 @@ impl Worker {
             };
             serving.end(close);
         });
+    }
+
+    /// Has the clock of a worker that rests go on, from the present moment.
+    fn end_rest(&self) {
+        if self.rests.replace(false) {
+            let now = self.clock.now();
+            self.now.set(now);
+            self.wheel.borrow_mut().begin_again(now);
+            self.came.notify_one();
+        }
     }
 
     /// Gives a client, counted to another worker, to that one; one that has ended cannot take it, so it is served here.
@@ -396,7 +419,8 @@ impl Worker {
     fn close_some(&self, batch: Batch) {
         let conns = self.conns.borrow();
         conns.each(|conn| conn.forget_quiet());
-        let now = self.now();
+        // Not the worker's own clock, which may rest.
+        let now = self.clock.now();
         self.closer.borrow_mut().begin(batch, conns.len(), now);
     }
 

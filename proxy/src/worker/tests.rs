@@ -220,3 +220,41 @@ async fn end_of(worker: &Worker) -> Reason {
     assert_eq!(closes.len(), 1, "{closes:?}");
     closes[0].1
 }
+
+/// Forty wakes a second are for connections; where there is none, the worker sleeps, and whoever comes then finds a clock that is
+/// right and goes on.
+#[test]
+fn without_a_connection_the_tick_rests() {
+    run(async {
+        let scene = Scene::set().await;
+        let worker = &scene.worker;
+        let address = worker.bound(0).address;
+        tokio::time::pause();
+        drop((scene.client, scene.endpoint));
+        until(|| !worker.conns.borrow().any()).await;
+        for turn in 0.. {
+            assert!(turn < 10, "it does not rest");
+            if worker.rests.get() {
+                break;
+            }
+            tokio::time::advance(TICK).await;
+            tokio::task::yield_now().await;
+        }
+
+        let stood = worker.now();
+        tokio::time::advance(Duration::from_secs(3_600)).await;
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(worker.now(), stood);
+
+        let _client = client(address);
+        until(|| worker.conns.borrow().any()).await;
+        assert_eq!(worker.now(), worker.clock.now());
+        for _ in 0..3 {
+            let before = worker.now();
+            tokio::time::advance(2 * TICK).await;
+            until(|| worker.now() > before).await;
+        }
+    });
+}
