@@ -183,7 +183,12 @@ impl Control {
 
     fn next_due(&self) -> Option<Millis> {
         let stale = (!self.stale.is_empty()).then(|| self.recompiled.after(GATHER));
-        let due = [self.ejections.next_due(), self.probes.next_due(), stale];
+        let due = [
+            self.ejections.next_due(),
+            self.probes.next_due(),
+            self.hosts.next_due(),
+            stale,
+        ];
         due.into_iter().flatten().min()
     }
 
@@ -205,6 +210,7 @@ impl Control {
         if !self.stale.is_empty() && now >= self.recompiled.after(GATHER) {
             self.recompile_stale(now);
         }
+        self.hosts.forget_due(now);
     }
 
     /// Has the routes follow what was found out about gateways.
@@ -335,3 +341,6 @@ fn say(network: &NetworkId, health: &NetworkHealth) {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,9 +42,16 @@ impl Wheel {
         }
     }
 
-    /// Forgets every entry, and stands at `now`: for when there is no connection, so that hours without any are not gone through.
-    pub(crate) fn begin_again(&mut self, now: Millis) {
-        self.slots.iter_mut().for_each(Vec::clear);
+    /// Forgets every entry: there is no connection any more.
+    pub(crate) fn clear(&mut self) {
+        for slot in &mut self.slots {
+            slot.clear();
+            slot.shrink_to(ROOM);
+        }
+    }
+
+    /// Goes to `now` at once, past what an empty wheel has slept through, which may be days.
+    pub(crate) fn stand_at(&mut self, now: Millis) {
         self.tick = ticks(now);
     }
 
@@ -133,11 +140,12 @@ mod tests {
 
     /// A day without any connection costs nothing when it is over, and what was there before it does not come up.
     #[test]
-    fn a_wheel_that_begins_again_has_forgotten_everything() {
+    fn a_wheel_that_was_cleared_has_forgotten_everything() {
         let mut wheel = Wheel::new(Millis(0));
         wheel.schedule(key(1), Millis(500));
         let day = 24 * 3_600_000;
-        wheel.begin_again(Millis(day));
+        wheel.clear();
+        wheel.stand_at(Millis(day));
         wheel.schedule(key(2), Millis(day + 100));
         let mut seen = Vec::new();
         let mut advance = |now| {

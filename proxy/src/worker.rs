@@ -183,23 +183,8 @@ async fn tick(worker: Rc<Worker>) {
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        let now = worker.clock.now();
-        worker.now.set(now);
-        let conns = worker.conns.borrow();
-        worker.wheel.borrow_mut().advance(now, |key| {
-            let conn = conns.get(key)?;
-            if now < conn.due() {
-                return Some(conn.due());
-            }
-            conn.wake();
-            None
-        });
-        let anybody = conns.any();
-        drop(conns);
-        round.go_on(&worker, now);
-        if !anybody {
-            worker.recent.borrow_mut().clear();
-            worker.rests.set(true);
+        worker.turn(&mut round);
+        if worker.may_rest() {
             worker.came.notified().await;
             interval.reset();
         }
@@ -257,12 +242,40 @@ impl Worker {
         });
     }
 
+    /// What a tick does.
+    fn turn(&self, round: &mut Round) {
+        let now = self.clock.now();
+        self.now.set(now);
+        let conns = self.conns.borrow();
+        self.wheel.borrow_mut().advance(now, |key| {
+            let conn = conns.get(key)?;
+            if now < conn.due() {
+                return Some(conn.due());
+            }
+            conn.wake();
+            None
+        });
+        drop(conns);
+        round.go_on(self, now);
+    }
+
+    /// Whether nobody is connected. Then nothing is kept for whoever was, and [`Worker::end_rest`] says when the tick goes on.
+    fn may_rest(&self) -> bool {
+        let rests = !self.conns.borrow().any();
+        if rests {
+            self.recent.borrow_mut().clear();
+            self.wheel.borrow_mut().clear();
+            self.rests.set(true);
+        }
+        rests
+    }
+
     /// Has the clock of a worker that rests go on, from the present moment.
     fn end_rest(&self) {
         if self.rests.replace(false) {
             let now = self.clock.now();
             self.now.set(now);
-            self.wheel.borrow_mut().begin_again(now);
+            self.wheel.borrow_mut().stand_at(now);
             self.came.notify_one();
         }
     }
@@ -329,7 +342,7 @@ impl Worker {
         f(balancer, rng)
     }
 
-    /// The present moment, no older than a tick.
+    /// The present moment, no older than a tick; for connections, because without any it stands.
     pub(crate) fn now(&self) -> Millis {
         self.now.get()
     }

@@ -114,6 +114,10 @@ impl<T: Keyed + Clone> Chunked<T> {
             let length = items.len().div_ceil(pieces).max(1);
             chunks.extend(items.chunks(length).map(Arc::from));
         }
+        if chunks.len() <= 1 {
+            // Back to where it needs no list of its own.
+            chunks.shrink_to_fit();
+        }
         Self { chunks }
     }
 

@@ -108,7 +108,7 @@ impl Routes {
             |service: Option<&Arc<Service>>| service.map_or(0, |known| known.endpoints.len());
         for host in &changes.removed {
             self.services.take(host);
-            hosts.count_out(count(before.service(host)));
+            hosts.count_out(count(before.service(host)), now);
         }
         self.services.make_room(changes.changed.len());
         for host in &changes.changed {
@@ -116,7 +116,7 @@ impl Routes {
                 continue;
             };
             let old = before.service(host);
-            hosts.count_out(count(old).saturating_sub(service.endpoints.len()));
+            hosts.count_out(count(old).saturating_sub(service.endpoints.len()), now);
             names_changed |= !old.is_some_and(|old| shape(old) == shape(service));
             let entries = self.services.take(host);
             let mut entries = self.fit(service, entries);

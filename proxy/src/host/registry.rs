@@ -2,12 +2,14 @@
 //! out of it.
 
 use std::hash::BuildHasher;
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use model::EndpointKey;
 
 use super::{Host, HostRef};
+use crate::clock::Millis;
 
 /// The registry of addresses. Keys stand in the hosts themselves, so that an entry costs one pointer.
 #[derive(Debug)]
@@ -16,12 +18,17 @@ pub struct Hosts {
     hasher: RandomState,
     /// Sweep when it grows to this: twice of what was in use at the last sweep.
     sweep_at: usize,
-    /// Endpoints that have gone since the last sweep, without those that came in their place.
+    /// Endpoints that have gone since it was last asked whether half of the addresses have, without those that came in their place.
     out: usize,
+    /// When to ask that.
+    look_at: Option<Millis>,
 }
 
 /// A registry this small is not worth a sweep.
 const SMALL: usize = 1024;
+
+/// How long addresses that have gone are still in use: workers have the balancers at hand that they picked from for up to 5 s.
+const LET_GO: Duration = Duration::from_secs(10);
 
 impl Hosts {
     pub(crate) fn new() -> Self {
@@ -30,6 +37,7 @@ impl Hosts {
             hasher: RandomState::default(),
             sweep_at: SMALL,
             out: 0,
+            look_at: None,
         }
     }
 
@@ -66,25 +74,48 @@ impl Hosts {
     }
 
     /// So many endpoints have gone.
-    pub(crate) fn count_out(&mut self, endpoints: usize) {
+    pub(crate) fn count_out(&mut self, endpoints: usize, now: Millis) {
         self.out += endpoints;
+        let many = self.table.len() > SMALL && self.out > self.table.len() / 2;
+        if many && self.look_at.is_none() {
+            self.look_at = Some(now.after(LET_GO));
+        }
     }
 
-    /// Forgets addresses that nobody uses once they are about as many as those in use. Until then an endpoint that vanishes for
-    /// a while finds its state again; an ejected one is kept until its ejection has ended.
-    pub(crate) fn sweep(&mut self) {
-        let half_gone = self.table.len() > SMALL && self.out > self.table.len() / 2;
-        if self.table.len() < self.sweep_at && !half_gone {
+    /// When [`Hosts::forget_due`] has something to do.
+    pub(crate) fn next_due(&self) -> Option<Millis> {
+        self.look_at
+    }
+
+    /// Forgets addresses that nobody uses where they are more than those in use, some time after as many endpoints have gone.
+    pub(crate) fn forget_due(&mut self, now: Millis) {
+        if self.look_at.is_none_or(|at| now < at) {
             return;
         }
-        self.table
-            .retain(|host| host.references() > 1 || host.is_out());
-        if half_gone {
+        (self.look_at, self.out) = (None, 0);
+        let unused = self.table.iter().filter(|host| is_unused(host)).count();
+        if unused > self.table.len() / 2 {
+            self.forget();
             let hasher = &self.hasher;
             self.table
                 .shrink_to(SMALL, |host| hasher.hash_one(host.key()));
         }
-        self.sweep_at = (self.table.len() * 2).max(SMALL);
-        self.out = 0;
     }
+
+    /// Forgets addresses that nobody uses once they may be as many as those in use. Until then an endpoint that vanishes for
+    /// a while finds its state again; an ejected one is kept until its ejection has ended.
+    pub(crate) fn sweep(&mut self) {
+        if self.table.len() >= self.sweep_at {
+            self.forget();
+        }
+    }
+
+    fn forget(&mut self) {
+        self.table.retain(|host| !is_unused(host));
+        self.sweep_at = (self.table.len() * 2).max(SMALL);
+    }
+}
+
+fn is_unused(host: &HostRef) -> bool {
+    host.references() <= 1 && !host.is_out()
 }

@@ -97,21 +97,39 @@ fn a_ramp_outlives_whoever_used_the_address() {
     assert_eq!(after.share_percent(Millis(15_000), Duration::ZERO), 50);
 }
 
-/// What was in use once does not stay for ever: where most of it has gone, the registry is as small as what is left.
+/// What was in use once does not stay for ever: where most of it has gone, the registry is as small as what is left, once nobody
+/// has it at hand any more.
 #[test]
-fn addresses_are_forgotten_when_half_of_them_have_gone() {
+fn addresses_are_forgotten_when_more_than_half_of_them_have_gone() {
     let mut hosts = Hosts::new();
     let key = |number: u16| EndpointKey(SocketAddr::from(([10, 0, 0, 1], number)));
     let mut used: Vec<HostRef> = (0..10_000).map(|number| hosts.of(key(number)).0).collect();
-    hosts.sweep();
-    let mut leave = |hosts: &mut Hosts, endpoints: usize| {
+    let mut leave = |hosts: &mut Hosts, endpoints: usize, at: u64| {
+        hosts.count_out(endpoints, Millis(at));
+        let due = hosts.next_due();
         used.truncate(used.len() - endpoints);
-        hosts.count_out(endpoints);
-        hosts.sweep();
-        hosts.len()
+        due
     };
-    assert_eq!(leave(&mut hosts, 4_000), 10_000, "they may be back soon");
-    assert_eq!(leave(&mut hosts, 1_001), 4_999);
-    assert_eq!(leave(&mut hosts, 2_000), 4_999);
-    assert_eq!(leave(&mut hosts, 2_000), 999);
+    assert_eq!(
+        leave(&mut hosts, 4_000, 1_000),
+        None,
+        "they may be back soon"
+    );
+    assert_eq!(leave(&mut hosts, 1_001, 2_000), Some(Millis(12_000)));
+    hosts.forget_due(Millis(11_999));
+    assert_eq!(hosts.len(), 10_000, "whoever picked lately may have them");
+    hosts.forget_due(Millis(12_000));
+    assert_eq!((hosts.len(), hosts.next_due()), (4_999, None));
+
+    // The same few come and go, so none of them is forgotten.
+    for at in 0..100 {
+        hosts.count_out(60, Millis(at));
+    }
+    hosts.forget_due(Millis(60_000));
+    drop(used.split_off(4_000));
+    for at in 0..100 {
+        hosts.count_out(60, Millis(60_000 + at));
+    }
+    hosts.forget_due(Millis(120_000));
+    assert_eq!((hosts.len(), hosts.next_due()), (4_999, None));
 }

@@ -221,25 +221,40 @@ async fn end_of(worker: &Worker) -> Reason {
     closes[0].1
 }
 
-/// Forty wakes a second are for connections; where there is none, the worker sleeps, and whoever comes then finds a clock that is
-/// right and goes on.
+/// Lets the only connection end, and waits until the worker rests.
+async fn rest(worker: &Worker) {
+    until(|| !worker.conns.borrow().any()).await;
+    for turn in 0.. {
+        assert!(turn < 10, "it does not rest");
+        if worker.rests.get() {
+            return;
+        }
+        tokio::time::advance(TICK).await;
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Forty wakes a second are for connections; where there is none, the worker sleeps and keeps nothing of before, and whoever comes
+/// then finds a clock that is right and goes on.
 #[test]
 fn without_a_connection_the_tick_rests() {
     run(async {
-        let scene = Scene::set().await;
-        let worker = &scene.worker;
+        let Scene {
+            worker,
+            client: gone,
+            endpoint,
+            _control: mut control,
+        } = Scene::set().await;
         let address = worker.bound(0).address;
         tokio::time::pause();
-        drop((scene.client, scene.endpoint));
-        until(|| !worker.conns.borrow().any()).await;
-        for turn in 0.. {
-            assert!(turn < 10, "it does not rest");
-            if worker.rests.get() {
-                break;
-            }
-            tokio::time::advance(TICK).await;
-            tokio::task::yield_now().await;
-        }
+        drop((gone, endpoint));
+        rest(&worker).await;
+
+        let route = worker.find(Role::Inbound, 0, "outbound_.80_._.s");
+        let before = Arc::downgrade(&route.expect("a route").balancer_arc());
+        let elsewhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        control.apply(&Arc::new(snapshot(elsewhere)), worker.clock.now());
+        assert!(before.upgrade().is_none(), "a worker at rest has it still");
 
         let stood = worker.now();
         tokio::time::advance(Duration::from_secs(3_600)).await;
@@ -252,6 +267,39 @@ fn without_a_connection_the_tick_rests() {
         until(|| worker.conns.borrow().any()).await;
         assert_eq!(worker.now(), worker.clock.now());
         for _ in 0..3 {
+            let before = worker.now();
+            tokio::time::advance(2 * TICK).await;
+            until(|| worker.now() > before).await;
+        }
+    });
+}
+
+/// A drain that finds the worker at rest has its window from then on, for those who still come out of the queue.
+#[test]
+fn a_drain_of_a_worker_at_rest_begins_when_it_is_told() {
+    run(async {
+        let scene = Scene::set().await;
+        let worker = &scene.worker;
+        tokio::time::pause();
+        drop((scene.client, scene.endpoint));
+        rest(worker).await;
+        tokio::time::advance(Duration::from_secs(3_600)).await;
+        let window = Duration::from_secs(10);
+        worker.close_some(Batch {
+            reason: Reason::Drained,
+            rest: Some(Reason::DrainDeadline),
+            percent: 100,
+            over: window,
+        });
+        let _client = client(worker.bound(0).address);
+        until(|| worker.conns.borrow().any()).await;
+        let asked = || {
+            any(worker, |conn| {
+                conn.asked_to_stop() == Some(Reason::DrainDeadline)
+            })
+        };
+        for _ in 0..10 {
+            assert!(!asked(), "before the window's end");
             let before = worker.now();
             tokio::time::advance(2 * TICK).await;
             until(|| worker.now() > before).await;

@@ -33,7 +33,7 @@ pub(crate) const BYTES_OF_AN_ENDPOINT: Limit = Limit {
     most: 160.0,
 };
 
-/// 830 were counted, for snapshot and table together, its one endpoint included. The target is 1,000; what else this process
+/// 756 were counted, for snapshot and table together, its one endpoint included. The target is 1,000; what else this process
 /// allocates meanwhile is some bytes of it.
 pub(crate) const BYTES_OF_A_ROUTE: Limit = Limit {
     what: "bytes of a route",
