@@ -5,12 +5,15 @@
 #   deploy/build-static.sh [PROFILE] [FOLDER]     cargo's profile (dist), and where the image's root is put (target/image)
 #
 # CAUSEWAY_COMMIT is what causeway_build_info says; by default what git says. Folders and dates are kept out of the binary, so
-# that the same sources, tool chain, commit and SOURCE_DATE_EPOCH give the same one, in whatever folder they lie:
-# deploy/reproduce.sh builds twice and compares the bytes. SBOM=yes adds the list of what is
+# that the same sources, tool chain, commit and SOURCE_DATE_EPOCH give the same one, in whatever folder they lie (but one with a
+# space in its name, which jemalloc's configure refuses): deploy/reproduce.sh builds twice and compares the bytes. SBOM=yes adds the list of what is
 # compiled in (deploy/sbom.sh), which wants cargo-cyclonedx.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 here=$PWD
+case $here in
+  *[[:space:]]*) echo "build-static.sh: '$here' has a space in it, which jemalloc's configure refuses; build in another folder" >&2; exit 1 ;;
+esac
 profile=${1:-dist}
 root=${2:-target/image}
 cargo=${CARGO:-cargo}
@@ -30,7 +33,7 @@ CAUSEWAY_COMMIT=${CAUSEWAY_COMMIT:-$(git_says rev-parse --short=12 HEAD)}
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git_says log -1 --format=%ct)}
 export CAUSEWAY_COMMIT=${CAUSEWAY_COMMIT:-unknown} SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-0}
 
-# Where the sources lie is no part of the binary. Cargo takes flags apart at \x1f, so that a folder may have a space.
+# Where the sources lie is no part of the binary. Cargo takes flags apart at \x1f, so that its own folder may have a space.
 s=$'\x1f'
 export CARGO_ENCODED_RUSTFLAGS="-Ctarget-feature=+crt-static$s--remap-path-prefix=$cargo_home=/cargo$s--remap-path-prefix=$here=/causeway"
 # The crate that calls C compilers takes them apart as a shell would, if it is told so.

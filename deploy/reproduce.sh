@@ -13,8 +13,8 @@ SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export CAUSEWAY_COMMIT SOURCE_DATE_EPOCH
 
 place=$(mktemp -d)
-# A folder with a space, and another as long as it likes to be.
-roots=("$place/one" "$place/a much longer/way to/the same sources")
+# A short folder, and another as long as it likes to be.
+roots=("$place/one" "$place/a-much-longer/way-to/the-same-sources")
 binary=image/usr/local/bin/causeway
 for root in "${roots[@]}"; do
   mkdir -p "$root"
