@@ -264,6 +264,9 @@ impl Relay {
             upstream.unwatch();
         }
         self.spent = turn - budget;
+        if sent == Step::Waits && received == Step::Waits && self.goes_on() {
+            return Poll::Pending;
+        }
         // In the order they were met: a socket tells its error once, and then only that it is closed.
         if self.up_first {
             self.note(sent, Side::Client, Side::Upstream);
@@ -334,6 +337,11 @@ impl Relay {
                 finished,
             );
         }
+    }
+
+    /// Whether nothing has ended or failed yet.
+    fn goes_on(&self) -> bool {
+        self.fault.is_none() && self.up.is_open() && self.down.is_open()
     }
 
     /// Remembers the first fault. A side that cannot be written to can still be read until its end, so only the direction

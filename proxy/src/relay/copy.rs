@@ -18,7 +18,7 @@ pub(crate) struct Read {
     pub(crate) bytes: usize,
     /// What is known to come right behind them.
     pub(crate) behind: Behind,
-    /// Nothing more is there now, as far as the runtime has been told.
+    /// Nothing more is there now, as far as the runtime has been told; it wakes the task for more, unless the task's budget is used up.
     pub(super) drained: bool,
 }
 
@@ -34,9 +34,9 @@ pub(crate) enum Behind {
     Fault(io::ErrorKind),
 }
 
-/// Reads once. A read that does not fill the buffer is taken as the end of what is there, so the next one waits for the
-/// kernel to say so instead of asking it. Where the kernel has already said that the peer has closed, what follows is looked
-/// up too: then the last bytes and the end can be passed on together (see [`write_last`]).
+/// Reads once. A read that does not fill the buffer is taken as the end of what is there: the next one waits for the kernel to
+/// say so instead of asking it, and the task is woken for that from now on. Where the kernel has already said that the peer has
+/// closed, what follows is looked up too: then the last bytes and the end can be passed on together (see [`write_last`]).
 pub(crate) fn read(
     cx: &mut Context<'_>,
     from: &TcpStream,
@@ -52,24 +52,20 @@ pub(crate) fn read(
             received => break received?,
         }
     };
-    if bytes == 0 || bytes == most {
-        let behind = if bytes == 0 {
-            Behind::End
-        } else {
-            Behind::Unknown
-        };
-        return Poll::Ready(Ok(Read {
-            bytes,
-            behind,
-            drained: false,
-        }));
-    }
-    // No system call unless the peer has closed: a read that was short has cleared everything else that the runtime knew.
-    let (more, behind, drained) = match receive(from, &mut buffer[bytes..most]) {
-        Ok(0) => (0, Behind::End, false),
-        Ok(more) => (more, Behind::Unknown, false),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => (0, Behind::Unknown, true),
-        Err(error) => (0, Behind::Fault(error.kind()), false),
+    let (more, behind, drained) = if bytes == 0 {
+        (0, Behind::End, false)
+    } else if bytes == most {
+        (0, Behind::Unknown, false)
+    } else if from.poll_read_ready(cx).is_pending() {
+        (0, Behind::Unknown, true)
+    } else {
+        // A read that was short has cleared everything that the runtime knew, but for the peer's end.
+        match receive(from, &mut buffer[bytes..most]) {
+            Ok(0) => (0, Behind::End, false),
+            Ok(more) => (more, Behind::Unknown, false),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => (0, Behind::Unknown, false),
+            Err(error) => (0, Behind::Fault(error.kind()), false),
+        }
     };
     Poll::Ready(Ok(Read {
         bytes: bytes + more,

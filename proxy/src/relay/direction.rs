@@ -70,7 +70,7 @@ pub(super) enum Step {
 enum Taken {
     /// Bytes, and maybe there are more.
     More,
-    /// All bytes that were there.
+    /// All bytes that were there; more of them wake the task.
     All,
     /// Its end, after the last bytes if there were any.
     End,
@@ -133,27 +133,24 @@ impl Direction {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return self.sink_failed(step, &error, lane.shared),
             }
-            let held = self.held() > 0;
-            if !held && self.state == State::Ended {
+            let waits = self.waits();
+            if !waits && self.state == State::Ended {
                 self.state = State::Delivered;
                 break;
             }
-            if held || *lane.budget == 0 {
+            if waits || *lane.budget == 0 {
                 return Step::Moved;
             }
-            let taken = match self.take_more(cx, &mut lane) {
-                Poll::Ready(Ok(Taken::All)) if !self.waits() => {
-                    let more = lane.from.watched().map(|from| from.poll_read_ready(cx));
-                    more.unwrap_or_else(|error| Poll::Ready(Err(error)))
-                        .map_ok(|()| Taken::More)
-                }
-                taken => taken,
-            };
+            let taken = self.take_more(cx, &mut lane);
+            let waits_for_more =
+                matches!(taken, Poll::Pending | Poll::Ready(Ok(Taken::All))) && !self.waits();
             // Without budget left it is not the socket that has to be waited for.
-            self.listens = taken.is_pending() && has_budget_remaining();
+            self.listens = waits_for_more && has_budget_remaining();
+            if waits_for_more {
+                return step;
+            }
             match taken {
-                Poll::Pending => return step,
-                Poll::Ready(Ok(Taken::More | Taken::All)) => {}
+                Poll::Pending | Poll::Ready(Ok(Taken::More | Taken::All)) => {}
                 Poll::Ready(Ok(Taken::End)) => self.state = State::Ended,
                 Poll::Ready(Ok(Taken::Refused(error))) => {
                     return self.sink_failed(step, &error, lane.shared);
@@ -179,6 +176,11 @@ impl Direction {
         }
     }
 
+    /// Whether more may come.
+    pub(super) fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
     /// Whether nothing is left to do.
     pub(super) fn is_over(&self) -> bool {
         matches!(self.state, State::Delivered | State::Over)
@@ -186,15 +188,14 @@ impl Direction {
 
     /// Whether bytes wait for the sink.
     pub(super) fn waits(&self) -> bool {
-        self.held() > 0
+        self.waiting.is_some() || self.pipe.as_ref().is_some_and(|pipe| pipe.held() > 0)
     }
 
     /// Bytes that were taken from the source and that the sink has not taken yet.
+    #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.waiting
-            .as_ref()
-            .map_or(0, |buffer| buffer.rest().len())
-            + self.pipe.as_ref().map_or(0, Pipe::held)
+        let waiting = self.waiting.as_ref().map_or(0, |kept| kept.rest().len());
+        waiting + self.pipe.as_ref().map_or(0, Pipe::held)
     }
 
     /// Once, when everything is delivered: the sink can be told.
