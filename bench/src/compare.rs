@@ -64,6 +64,14 @@ pub fn run(settings: &Settings, found: &[Found], cores: &Cores, folder: &Path) -
         .iter()
         .map(|(_, route)| route.clone())
         .collect();
+    let mut found = found.to_vec();
+    let ours = found.iter().find(|found| found.peer == Peer::Causeway);
+    if let Some(ours) = ours.cloned()
+        && settings.workloads.contains(&Workload::Lone)
+    {
+        let peer = Peer::CausewayPolling;
+        found.push(Found { peer, ..ours });
+    }
     let running = found
         .iter()
         .map(|found| found.start(&routes, cores))
@@ -71,8 +79,8 @@ pub fn run(settings: &Settings, found: &[Found], cores: &Cores, folder: &Path) -
     let mut samples = Samples::new();
     for round in 0..settings.rounds {
         for workload in &settings.workloads {
-            let mut subjects: Vec<Option<&Running>> = running.iter().map(Some).collect();
-            subjects.push(None);
+            let measured = running.iter().filter(|one| workload.measures(one.peer));
+            let mut subjects: Vec<Option<&Running>> = measured.map(Some).chain([None]).collect();
             // Whoever comes first in one round comes last in the next, so that a drift favours nobody.
             let first = round % subjects.len();
             subjects.rotate_left(first);
@@ -86,7 +94,7 @@ pub fn run(settings: &Settings, found: &[Found], cores: &Cores, folder: &Path) -
                 };
                 let (round, of) = (round + 1, settings.rounds);
                 let (workload_name, name) = (workload.name(), name(subject));
-                eprintln!("round {round}/{of}  {workload_name:<18} {name:<15} {said}");
+                eprintln!("round {round}/{of}  {workload_name:<18} {name:<16} {said}");
                 let all = samples.entry((*workload, subject)).or_default();
                 all.push(sample.ok());
             }
@@ -102,7 +110,7 @@ pub fn run(settings: &Settings, found: &[Found], cores: &Cores, folder: &Path) -
     let report = Report {
         machine: Machine::here(),
         settings,
-        found,
+        found: &found,
         samples: &samples,
         alone: &alone,
     };

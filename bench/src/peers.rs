@@ -32,6 +32,8 @@ const HELLO_SECONDS: u32 = 120;
 pub enum Peer {
     /// Ours, with its defaults and one worker.
     Causeway,
+    /// The same with a worker that looks for more for 50 us before it sleeps, which only a lone round trip is meant to feel.
+    CausewayPolling,
     /// With its defaults and one thread.
     Haproxy,
     /// The same with splicing forced and pipes of 1 MiB: its best for bulk, dearer for small round trips.
@@ -85,7 +87,7 @@ struct Setup {
 }
 
 impl Peer {
-    /// All of them, ours first.
+    /// All of them with the settings that are compared, ours first.
     pub const ALL: [Self; 6] = [
         Self::Causeway,
         Self::HaproxySplice,
@@ -100,6 +102,7 @@ impl Peer {
     pub fn name(self) -> &'static str {
         match self {
             Self::Causeway => "causeway",
+            Self::CausewayPolling => "causeway-polling",
             Self::Haproxy => "haproxy",
             Self::HaproxySplice => "haproxy-splice",
             Self::Nginx => "nginx",
@@ -114,7 +117,7 @@ impl Peer {
     /// When it is not there, or does not run.
     pub fn find(self, causeway: Option<&Path>) -> Result<Found> {
         let (binary, version) = match self {
-            Self::Causeway => causeway::find(causeway)?,
+            Self::Causeway | Self::CausewayPolling => causeway::find(causeway)?,
             Self::Haproxy | Self::HaproxySplice => haproxy::find()?,
             Self::Nginx => nginx::find()?,
             Self::Envoy => envoy::find()?,
@@ -127,10 +130,16 @@ impl Peer {
         })
     }
 
+    /// Whether it is a Causeway.
+    #[must_use]
+    pub fn is_ours(self) -> bool {
+        matches!(self, Self::Causeway | Self::CausewayPolling)
+    }
+
     /// How the threads that serve connections are called, where there are others beside them.
     fn worker(self) -> &'static str {
         match self {
-            Self::Causeway => "worker",
+            Self::Causeway | Self::CausewayPolling => "worker",
             Self::Haproxy | Self::HaproxySplice => "haproxy",
             Self::Nginx => "nginx",
             Self::Envoy => "wrk:worker",
@@ -178,14 +187,15 @@ impl Found {
     ) -> Result<Running> {
         let name = self.peer.name();
         ensure!(
-            self.peer == Peer::Causeway || routes.iter().all(|route| route.farther.is_empty()),
+            self.peer.is_ours() || routes.iter().all(|route| route.farther.is_empty()),
             "{name} is told no regions"
         );
         // Not bound by anybody meanwhile: who finds it taken says so.
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let folder = Folder::new(name, address.port())?;
         let setup = match self.peer {
-            Peer::Causeway => causeway::setup(&folder.0, address, routes),
+            Peer::Causeway => causeway::setup(&folder.0, address, routes, 0),
+            Peer::CausewayPolling => causeway::setup(&folder.0, address, routes, 50),
             Peer::Haproxy => haproxy::setup(&folder.0, address, routes, false),
             Peer::HaproxySplice => haproxy::setup(&folder.0, address, routes, true),
             Peer::Nginx => nginx::setup(&folder.0, address, routes),

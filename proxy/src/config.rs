@@ -13,6 +13,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Number of workers: threads with a runtime of their own.
     pub workers: usize,
+    /// How long a worker through which bytes have passed looks for more before it sleeps; zero: it sleeps at once.
+    pub busy_poll: Duration,
     /// Where the gateway itself stands.
     pub viewpoint: Viewpoint,
     /// Whether endpoints with loopback addresses may be dialled; only a file source may allow it.
@@ -151,6 +153,7 @@ impl Default for Config {
         Self {
             listeners: Vec::new(),
             workers: 1,
+            busy_poll: Duration::ZERO,
             viewpoint: Viewpoint::default(),
             allow_loopback: false,
             zone_spill: true,

@@ -255,7 +255,7 @@ fn relayed<'a>(
         }
         let before = conn.moved();
         let polled = relay.poll(cx, &conn.traffic).map(Ok);
-        conn.see_traffic(before, &worker.clock);
+        conn.see_traffic(before, worker);
         conn.holds_bytes.set(relay.holds_bytes());
         if polled.is_pending() {
             if let Some(side) = relay.lingers_for()

@@ -3,6 +3,7 @@
 
 mod conns;
 mod held;
+mod polling;
 mod round;
 
 use std::cell::{Cell, RefCell};
@@ -20,6 +21,7 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use self::conns::Conns;
 use self::held::Holding;
+use self::polling::Polling;
 use self::round::Round;
 use crate::access::{Quota, Report};
 use crate::balance::{Balancer, Recent};
@@ -99,6 +101,7 @@ pub(crate) struct Worker {
     /// Nobody is connected, and so the tick waits for whoever comes.
     rests: Cell<bool>,
     came: Notify,
+    polling: Option<Polling>,
 }
 
 /// Runs a worker on the calling thread until it is told to stop; says first whether it can.
@@ -146,6 +149,7 @@ async fn work(
         )));
     }
     let ticking = tokio::task::spawn_local(tick(worker.clone()));
+    let polling = tokio::task::spawn_local(polling::poll_busily(worker.clone()));
     while let Some(message) = inbox.recv().await {
         match message {
             Message::Serve {
@@ -174,6 +178,7 @@ async fn work(
         tokio::task::yield_now().await;
     }
     ticking.abort();
+    polling.abort();
 }
 
 /// Moves the worker's clock and brings up what is due, as long as anybody is connected.
@@ -207,6 +212,7 @@ impl Worker {
             recent: RefCell::default(),
             rests: Cell::new(false),
             came: Notify::new(),
+            polling: Polling::new(shared.config.busy_poll),
             shared,
         }
     }
@@ -220,6 +226,7 @@ impl Worker {
         admission: Admission,
     ) {
         worker.end_rest();
+        worker.stir();
         let conn = worker
             .conns
             .borrow_mut()
@@ -277,6 +284,13 @@ impl Worker {
             self.now.set(now);
             self.wheel.borrow_mut().stand_at(now);
             self.came.notify_one();
+        }
+    }
+
+    /// Something has passed, or somebody has come: more may follow soon.
+    pub(crate) fn stir(&self) {
+        if let Some(polling) = &self.polling {
+            polling.stir();
         }
     }
 

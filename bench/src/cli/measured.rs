@@ -22,7 +22,7 @@ impl Measured {
     /// Builds what is missing, goes into a network namespace, shares out the cores, and finds the proxies. Those that are not
     /// there are said and left out; the gateway must be.
     pub(crate) fn prepare(&self) -> Result<(Cores, Vec<Found>)> {
-        let ours = self.peers.contains(&Peer::Causeway);
+        let ours = self.peers.iter().any(|peer| peer.is_ours());
         if ours && self.binary.is_none() && !namespace::inside() {
             peers::build()?;
         }
@@ -34,7 +34,7 @@ impl Measured {
         for peer in &self.peers {
             match peer.find(self.binary.as_deref()) {
                 Ok(one) => found.push(one),
-                Err(error) if *peer == Peer::Causeway => return Err(error),
+                Err(error) if peer.is_ours() => return Err(error),
                 Err(error) => eprintln!("left out: {}: {error:#}", peer.name()),
             }
         }

@@ -6,7 +6,6 @@ use std::fmt::Write;
 use super::name;
 use super::report::Report;
 use super::workload::Workload;
-use crate::peers::Peer;
 
 const WIDTH: f64 = 760.0;
 /// Where bars begin, after the names.
@@ -19,7 +18,7 @@ const HEAD: f64 = 64.0;
 /// The picture.
 pub(crate) fn svg(report: &Report<'_>, workload: Workload) -> String {
     let bars: Vec<_> = report
-        .subjects()
+        .subjects(workload)
         .into_iter()
         .filter_map(|subject| Some((subject, report.figures(workload, subject)?)))
         .collect();
@@ -40,7 +39,7 @@ pub(crate) fn svg(report: &Report<'_>, workload: Workload) -> String {
     for (row, (subject, spread)) in bars.iter().enumerate() {
         let top = HEAD + ROW * row as f64;
         let colour = match subject {
-            Some(Peer::Causeway) => "#0b7285",
+            Some(peer) if peer.is_ours() => "#0b7285",
             Some(_) => "#adb5bd",
             None => "#dee2e6",
         };

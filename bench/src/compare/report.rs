@@ -30,6 +30,7 @@ pub(crate) struct Spread {
 
 /// Our figure against one peer's.
 pub(crate) struct Ratio {
+    ours: Peer,
     against: Peer,
     spread: Spread,
     target: Option<f64>,
@@ -74,10 +75,20 @@ impl Ratio {
 }
 
 impl Report<'_> {
-    /// Those that were measured, in the order of the table.
-    pub(crate) fn subjects(&self) -> Vec<Subject> {
+    /// Those that were measured with a workload, in the order of the table.
+    pub(crate) fn subjects(&self, workload: Workload) -> Vec<Subject> {
         let proxies = self.found.iter().map(|found| Some(found.peer));
-        proxies.chain([None]).collect()
+        let measured = |subject: &Subject| self.samples.contains_key(&(workload, *subject));
+        proxies.chain([None]).filter(measured).collect()
+    }
+
+    /// Whose figures are held to the workload's targets.
+    fn ours(&self, workload: Workload) -> Peer {
+        let polling = (workload, Some(Peer::CausewayPolling));
+        match self.samples.contains_key(&polling) {
+            true => Peer::CausewayPolling,
+            false => Peer::Causeway,
+        }
     }
 
     /// One subject's figures of a workload.
@@ -111,7 +122,7 @@ impl Report<'_> {
         for workload in &self.settings.workloads {
             println!("\n{}", workload.title());
             let ratios = self.ratios(*workload);
-            for subject in self.subjects() {
+            for subject in self.subjects(*workload) {
                 let figures = self.figures(*workload, subject);
                 let figures = figures.map_or_else(
                     || " ".repeat(27),
@@ -141,7 +152,7 @@ impl Report<'_> {
                     .map(say)
                     .collect();
                 println!(
-                    "  {:<15} {figures}  {kernel:<14}  {speed:<17}{against}",
+                    "  {:<16} {figures}  {kernel:<14}  {speed:<17}{against}",
                     name(subject)
                 );
             }
@@ -181,9 +192,10 @@ impl Report<'_> {
 
     /// Measurements of Causeway that failed.
     pub(crate) fn failed(&self) -> usize {
-        let ours = (self.settings.workloads.iter())
-            .filter_map(|workload| self.samples.get(&(*workload, Some(Peer::Causeway))));
-        ours.flatten().filter(|sample| sample.is_none()).count()
+        let ours = (self.samples.iter())
+            .filter(|((_, subject), _)| subject.is_some_and(Peer::is_ours))
+            .flat_map(|(_, samples)| samples);
+        ours.filter(|sample| sample.is_none()).count()
     }
 
     /// All of it, every sample too.
@@ -213,7 +225,7 @@ impl Report<'_> {
     }
 
     fn workload(&self, workload: Workload) -> Value {
-        let subjects = self.subjects().into_iter().map(|subject| {
+        let subjects = self.subjects(workload).into_iter().map(|subject| {
             let samples: Vec<Value> = self
                 .samples
                 .get(&(workload, subject))
@@ -234,6 +246,7 @@ impl Report<'_> {
         let ratios = self.ratios(workload);
         let ratios = ratios.iter().map(|ratio| {
             json!({
+                "of": ratio.ours.name(),
                 "against": ratio.against.name(),
                 "ratio": json_of_spread(ratio.spread),
                 "atMost": ratio.target,
@@ -253,17 +266,19 @@ impl Report<'_> {
 
     /// Ours against each peer's, with the target where there is one for that peer.
     fn ratios(&self, workload: Workload) -> Vec<Ratio> {
+        let ours = self.ours(workload);
         let peers = self.found.iter().map(|found| found.peer);
         peers
-            .filter(|peer| *peer != Peer::Causeway)
+            .filter(|peer| *peer != ours)
             .filter_map(|against| {
                 let figure = |sample: &Sample| workload.figure(sample);
-                let ratios = self.ratio(workload, Peer::Causeway, against, figure);
+                let ratios = self.ratio(workload, ours, against, figure);
                 let rounds = ratios.len();
                 Some(Ratio {
+                    ours,
                     against,
                     rounds,
-                    whole: self.of(workload, Some(Peer::Causeway)).count() == self.settings.rounds,
+                    whole: self.of(workload, Some(ours)).count() == self.settings.rounds,
                     spread: Spread::of(ratios)?,
                     floor: workload
                         .has_floor()
@@ -272,7 +287,7 @@ impl Report<'_> {
                         .map(|spread| spread.median),
                     kernel: workload.has_floor().then_some(()).and_then(|()| {
                         let kernel = |sample: &Sample| workload.kernel(sample);
-                        let ratios = self.ratio(workload, Peer::Causeway, against, kernel);
+                        let ratios = self.ratio(workload, ours, against, kernel);
                         Some(Spread::of(ratios)?.median)
                     }),
                     target: TARGETS
@@ -337,8 +352,12 @@ fn say(ratio: &Ratio) -> String {
         _ => String::new(),
     };
     format!(
-        "  causeway {:.2}x ({:.2} - {:.2}) in {} rounds{verdict}",
-        spread.median, spread.min, spread.max, ratio.rounds
+        "  {} {:.2}x ({:.2} - {:.2}) in {} rounds{verdict}",
+        ratio.ours.name(),
+        spread.median,
+        spread.min,
+        spread.max,
+        ratio.rounds
     )
 }
 

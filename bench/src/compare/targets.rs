@@ -4,7 +4,7 @@
 use super::workload::Workload;
 use crate::peers::Peer;
 
-/// Our figure is to be at most so many times theirs.
+/// Our figure is to be at most so many times theirs; for a lone round trip that of a worker that polls.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target {
     pub(crate) workload: Workload,
@@ -15,6 +15,9 @@ pub(crate) struct Target {
 
 /// HAProxy with the settings that serve a workload best.
 const HAPROXY_AT_BEST: &[Peer] = &[Peer::Haproxy, Peer::HaproxySplice];
+
+/// What a user of each has who sets nothing.
+const DEFAULTS: &[Peer] = &[Peer::Causeway, Peer::Haproxy, Peer::Nginx, Peer::Envoy];
 
 /// All of them.
 pub(crate) const TARGETS: &[Target] = &[
@@ -28,6 +31,7 @@ pub(crate) const TARGETS: &[Target] = &[
     target(Workload::BulkUp, &[Peer::HaproxySplice], 1.05),
     target(Workload::BulkUp, &[Peer::Haproxy], 0.33),
     target(Workload::BulkUp, &[Peer::Envoy], 0.50),
+    target(Workload::Lone, DEFAULTS, 0.50),
     target(Workload::BesideBulk, &[Peer::HaproxySplice], 1.00),
 ];
 

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::BULK_STEPS_BACK;
 use crate::cores;
 use crate::load::{self, Mark, Opening, Outcome, Plan, Work};
-use crate::peers::Running;
+use crate::peers::{Peer, Running};
 use crate::process::{self, Cpu};
 
 /// Work before each measurement that is not counted.
@@ -124,6 +124,11 @@ impl Workload {
         let cpu = sample.cpu?;
         let share = cpu.system.as_secs_f64() / cpu.total().as_secs_f64();
         Some(self.figure(sample)? * share)
+    }
+
+    /// Whether this proxy is measured with it: a worker that polls is meant for round trips that are alone.
+    pub(crate) fn measures(self, peer: Peer) -> bool {
+        peer != Peer::CausewayPolling || self == Self::Lone
     }
 
     /// Whether the bare relay, which copies, says what the kernel alone takes for it.

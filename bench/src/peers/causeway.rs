@@ -1,4 +1,4 @@
-//! Causeway as it is measured: its defaults, one worker, endpoints from a file.
+//! Causeway as it is measured: its defaults, one worker, endpoints from a file; with a busy poll where that is asked for.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -53,12 +53,18 @@ pub(super) fn find(given: Option<&Path>) -> Result<(PathBuf, String)> {
     Ok((binary, version))
 }
 
-pub(super) fn setup(folder: &Path, address: SocketAddr, routes: &[Route]) -> Setup {
+pub(super) fn setup(
+    folder: &Path,
+    address: SocketAddr,
+    routes: &[Route],
+    busy_poll_micros: u32,
+) -> Setup {
     let gateway = format!(
         "cluster: us\n\
          network: network1\n\
          locality: us/a\n\
          workers: 1\n\
+         busyPollMicros: {busy_poll_micros}\n\
          listeners:\n  - {{address: \"{address}\", role: inbound}}\n\
          admin: {{address: \"127.0.0.1:0\"}}\n\
          stats: {{address: \"127.0.0.1:0\"}}\n\

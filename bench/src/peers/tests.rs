@@ -25,7 +25,8 @@ fn ask(address: SocketAddr, sni: &str) -> load::Outcome {
 fn each_proxy_leads_each_name_to_its_own_endpoints() {
     let cores = Cores::share_out().unwrap();
     // The bare relay has a test of its own: this program is not the one that has its command.
-    for peer in Peer::ALL.into_iter().filter(|peer| *peer != Peer::Floor) {
+    let peers = Peer::ALL.into_iter().filter(|peer| *peer != Peer::Floor);
+    for peer in peers.chain([Peer::CausewayPolling]) {
         let found = match peer.find(Some(&causeway())) {
             Ok(found) => found,
             Err(error) => {

@@ -105,7 +105,7 @@ fn poll_answer(
         let before = conn.moved();
         let received = before.1 + u64::try_from(taken).unwrap_or(0);
         conn.traffic.received.set(received);
-        conn.see_traffic(before, &worker.clock);
+        conn.see_traffic(before, worker);
         conn.behind_answer.set(behind);
         let rest = &bytes[taken..];
         let leftover = (!rest.is_empty()).then(|| worker.relay.leftover(rest));

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::access::Attempt;
 use crate::balance::Choice;
-use crate::clock::{Clock, Micros, Millis};
+use crate::clock::{Micros, Millis};
 use crate::close::{Blame, Close, Reason, Stage};
 use crate::flows::Flow;
 use crate::hello::{Alpn, Reject};
@@ -218,11 +218,14 @@ impl Conn {
 
     /// Bytes may have moved since there were so many: notes the upstream's first one, and who spoke last. When both did,
     /// the client may have asked again, so it counts as the last.
-    pub(super) fn see_traffic(&self, before: (u64, u64), clock: &Clock) {
+    pub(super) fn see_traffic(&self, before: (u64, u64), worker: &Worker) {
         let (sent, received) = self.moved();
+        if (sent, received) != before {
+            worker.stir();
+        }
         if received > before.1 {
             if self.first_byte.get() == 0 {
-                let micros = clock.micros().since(self.accepted).as_micros();
+                let micros = worker.clock.micros().since(self.accepted).as_micros();
                 self.first_byte
                     .set(u32::try_from(micros).unwrap_or(u32::MAX).max(1));
             }

@@ -47,11 +47,17 @@ async fn until(mut holds: impl FnMut() -> bool) {
 
 impl Scene {
     async fn set() -> Self {
+        Self::polling(Duration::ZERO).await
+    }
+
+    /// The same with a worker that polls.
+    async fn polling(busy_poll: Duration) -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let upstream = tokio::net::TcpListener::bind(any).await.expect("bound");
         let config = Config {
             listeners: vec![Listener::new(any, Role::Inbound)],
             allow_loopback: true,
+            busy_poll,
             limits: Limits {
                 connections: Some(10),
                 ..Limits::default()
@@ -303,6 +309,30 @@ fn a_drain_of_a_worker_at_rest_begins_when_it_is_told() {
             let before = worker.now();
             tokio::time::advance(2 * TICK).await;
             until(|| worker.now() > before).await;
+        }
+    });
+}
+
+/// Whoever comes and every byte that passes keeps a polling worker awake, and with neither it sleeps.
+#[test]
+fn what_passes_keeps_a_polling_worker_awake() {
+    run(async {
+        let mut scene = Scene::polling(Duration::from_micros(1)).await;
+        let sleeps = {
+            let worker = scene.worker.clone();
+            move || worker.polling.as_ref().is_some_and(Polling::sleeps)
+        };
+        until(&sleeps).await;
+        for _ in 0..3 {
+            scene.client.write_all(b"x").await.expect("sent");
+            until(|| !sleeps()).await;
+            let mut byte = [0];
+            scene.endpoint.read_exact(&mut byte).await.expect("a byte");
+            until(&sleeps).await;
+            scene.endpoint.write_all(b"y").await.expect("sent");
+            until(|| !sleeps()).await;
+            scene.client.read_exact(&mut byte).await.expect("a byte");
+            until(&sleeps).await;
         }
     });
 }

@@ -133,3 +133,55 @@ fn a_target_is_judged_by_the_rounds_ratios_to_the_peer_that_did_best() {
     assert_eq!(svg.matches("<rect").count(), 1 + peers.len());
     assert!(svg.contains(">haproxy-splice</text>") && svg.contains(">50.0</text>"));
 }
+
+/// Lone round trips are judged by the worker that polls, against the best of those that nobody has set anything of.
+#[test]
+fn a_lone_round_trip_is_judged_by_who_polls() {
+    let sample = |micros: u64| {
+        let mut sample = sample(1).unwrap();
+        sample.outcome.latency.record(micros * 1_000).unwrap();
+        Some(sample)
+    };
+    let each = [
+        (Peer::Causeway, 100),
+        (Peer::CausewayPolling, 45),
+        (Peer::HaproxySplice, 80),
+        (Peer::Envoy, 120),
+    ];
+    let found = each.map(|(peer, _)| Found {
+        peer,
+        binary: PathBuf::new(),
+        version: String::new(),
+    });
+    let settings = Settings {
+        rounds: 1,
+        time: Duration::from_secs(1),
+        workloads: vec![Workload::Lone],
+        alone: false,
+    };
+    let samples: Samples = each
+        .into_iter()
+        .map(|(peer, micros)| ((Workload::Lone, Some(peer)), vec![sample(micros)]))
+        .collect();
+    let report = Report {
+        machine: Machine::here(),
+        settings: &settings,
+        found: &found,
+        samples: &samples,
+        alone: &[],
+    };
+    let ratios = report.ratios(Workload::Lone);
+    let judged: Vec<_> = ratios
+        .iter()
+        .map(|ratio| (ratio.ours, ratio.against, ratio.held()))
+        .collect();
+    assert_eq!(
+        judged,
+        [
+            (Peer::CausewayPolling, Peer::Causeway, Some(true)),
+            (Peer::CausewayPolling, Peer::HaproxySplice, None),
+            (Peer::CausewayPolling, Peer::Envoy, None),
+        ]
+    );
+    assert!(!Workload::RoundTrips.measures(Peer::CausewayPolling));
+}

@@ -9,6 +9,9 @@ use super::{Gateway, Role};
 /// The longest TCP_USER_TIMEOUT: the kernel takes milliseconds as a signed number of 32 bits (net/ipv4/tcp.c).
 const USER_TIMEOUT: Duration = Duration::from_millis(i32::MAX as u64);
 
+/// The longest busy poll. To be woken takes a thread some tens of microseconds, so a millisecond is far more than can pay.
+const BUSY_POLL_MICROS: u32 = 1_000;
+
 /// What is wrong with the configuration as a whole: the key, and why.
 pub(super) fn check(gateway: &Gateway) -> Result<(), (String, String)> {
     let wrong = |key: &str, why: &str| Err((key.to_owned(), why.to_owned()));
@@ -78,6 +81,14 @@ pub(super) fn check(gateway: &Gateway) -> Result<(), (String, String)> {
     }
     if gateway.workers == Some(0) {
         return wrong("workers", "at least 1 is needed");
+    }
+    if gateway.busy_poll_micros > BUSY_POLL_MICROS {
+        return wrong(
+            "busyPollMicros",
+            &format!(
+                "{BUSY_POLL_MICROS} at most: longer than that, sleeping costs nobody anything"
+            ),
+        );
     }
     if !gateway.admin.allow_remote && !gateway.admin.address.ip().is_loopback() {
         return wrong(

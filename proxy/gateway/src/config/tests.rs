@@ -152,6 +152,12 @@ fn a_wrong_file_says_where() {
         ),
         (
             "cluster: us",
+            "busyPollMicros: 1001",
+            "gateway.yaml:1:",
+            "busyPollMicros: 1000 at most",
+        ),
+        (
+            "cluster: us",
             "probes: {fall: 5}",
             "gateway.yaml:1:",
             "probes.fall",
@@ -204,6 +210,7 @@ fn arguments_beat_variables_beat_the_file() {
     overrides.extend(arguments(&[
         "cluster=ap",
         "workers=3",
+        "busyPollMicros=50",
         "labels.app=gateway",
         "timeouts.hello=5s",
         "listeners.2={address: '[::1]:0', role: passthrough}",
@@ -218,6 +225,8 @@ fn arguments_beat_variables_beat_the_file() {
         (gateway.zone_spill, gateway.workers),
         (Switch::Off, Some(3))
     );
+    let busy_poll = [&plain, &gateway].map(|gateway| gateway.to_proxy().busy_poll.as_micros());
+    assert_eq!(busy_poll, [0, 50], "off unless it is asked for");
     assert_eq!(gateway.listeners[0].address.to_string(), "127.0.0.1:0");
     assert_eq!(gateway.listeners[2].role, Role::Passthrough);
     assert_eq!(gateway.limits.connections_per_source, Some(5));
