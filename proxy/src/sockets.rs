@@ -13,10 +13,6 @@ use tokio::net::TcpStream;
 
 use crate::config::{Role, Timeouts};
 
-/// Longest idle time and interval of keepalive that the kernel takes (`MAX_TCP_KEEPIDLE`, `MAX_TCP_KEEPINTVL` of its tcp.h); it
-/// counts both in whole seconds, from 1.
-const KEEPALIVE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(32_767)];
-
 /// Connections that have not been accepted yet; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
@@ -135,7 +131,8 @@ fn set_keep_alive(
     timeouts: &Timeouts,
     own: Option<Keepalive>,
 ) -> io::Result<()> {
-    let [least, most] = KEEPALIVE;
+    let [least, most] =
+        [Keepalive::SECONDS.start(), Keepalive::SECONDS.end()].map(|end| Duration::from_secs(*end));
     let time = own.map_or(timeouts.keepalive, |own| own.time);
     let interval = own.map_or(timeouts.keepalive_interval, |own| own.interval);
     let keepalive = TcpKeepalive::new()

@@ -35,6 +35,10 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// The shortest limit of a connection attempt that is a wish: Istio's validation takes none that is shorter, Envoy none of
+    /// nothing, and the data path counts milliseconds.
+    pub const LEAST_CONNECT_TIMEOUT: Duration = Duration::from_millis(1);
+
     /// Behind an `Arc`; most services have no policy of their own, and share the default one.
     #[must_use]
     pub fn shared(self) -> Arc<Self> {

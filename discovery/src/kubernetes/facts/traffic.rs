@@ -6,7 +6,7 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Distribute, Failover, Keepalive, LoadBalancer, OutlierDetection};
+use model::{Distribute, Failover, Keepalive, LoadBalancer, OutlierDetection, Policy};
 use serde::{Deserialize, Serialize};
 
 use super::read::{Fault, Field};
@@ -62,7 +62,7 @@ pub struct LocalitySetting {
 pub struct ConnectionPool {
     /// `maxConnections`.
     pub max_connections: Option<u32>,
-    /// `connectTimeout`.
+    /// `connectTimeout`; one that is too short is none.
     pub connect_timeout: Option<Duration>,
     /// `idleTimeout`; 0 is none.
     pub idle_timeout: Option<Duration>,
@@ -165,9 +165,10 @@ fn locality(field: &Field) -> Result<LocalitySetting, Fault> {
 fn connection_pool(field: &Field) -> Result<ConnectionPool, Fault> {
     let tcp = field.get("tcp");
     let some_time = |name: &str| Ok(tcp.get(name).span()?.filter(|span| !span.is_zero()));
+    let connect_timeout = tcp.get("connectTimeout").span()?;
     Ok(ConnectionPool {
         max_connections: tcp.get("maxConnections").number()?.filter(|most| *most > 0),
-        connect_timeout: tcp.get("connectTimeout").span()?,
+        connect_timeout: connect_timeout.filter(|span| *span >= Policy::LEAST_CONNECT_TIMEOUT),
         idle_timeout: some_time("idleTimeout")?,
         max_duration: some_time("maxConnectionDuration")?,
         keepalive: keepalive(&tcp.get("tcpKeepalive"))?,

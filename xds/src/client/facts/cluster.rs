@@ -141,7 +141,9 @@ fn policy(cluster: &proto::Cluster) -> Result<Policy, String> {
         locality: LocalityPolicy::default(),
         outlier_detection: outlier_detection(cluster),
         warmup: window.and_then(span),
-        connect_timeout: timeout.filter(|timeout| *timeout != USUAL_CONNECT_TIMEOUT),
+        connect_timeout: timeout.filter(|timeout| {
+            *timeout >= Policy::LEAST_CONNECT_TIMEOUT && *timeout != USUAL_CONNECT_TIMEOUT
+        }),
         max_connections: max_connections(cluster),
         ..Policy::default()
     })

@@ -110,6 +110,21 @@ fn a_traffic_policy_becomes_ours() {
             },
         ),
         (
+            "connectionPool: {tcp: {connectTimeout: 0s}}",
+            Policy::default(),
+        ),
+        (
+            "connectionPool: {tcp: {connectTimeout: 0.0009s}}",
+            Policy::default(),
+        ),
+        (
+            "connectionPool: {tcp: {connectTimeout: 1ms}}",
+            Policy {
+                connect_timeout: Some(Duration::from_millis(1)),
+                ..Policy::default()
+            },
+        ),
+        (
             "connectionPool: {tcp: {idleTimeout: 1h, maxConnectionDuration: 2h, tcpKeepalive: {time: 5m, probes: 3}}}",
             Policy {
                 idle_timeout: secs(3_600),

@@ -63,6 +63,17 @@ fn istios_usual_values_are_no_wishes() {
     assert_eq!(usual, Policy::default());
 }
 
+/// A limit of nothing would end every attempt before it began.
+#[test]
+fn a_connect_timeout_of_nothing_is_none() {
+    for nanos in [0, 999_999] {
+        let policy = policy_of(|given| {
+            given.connect_timeout = Some(Span { seconds: 0, nanos });
+        });
+        assert_eq!(policy.connect_timeout, None, "{nanos} ns");
+    }
+}
+
 #[test]
 fn what_a_destination_rule_wishes_is_taken_over() {
     let policy = policy_of(|given| {
