@@ -33,6 +33,7 @@ pub enum Peer {
     /// Ours, with its defaults and one worker.
     Causeway,
     /// The same with a worker that looks for more for 50 us before it sleeps, which only a lone round trip is meant to feel.
+    #[value(skip)]
     CausewayPolling,
     /// With its defaults and one thread.
     Haproxy,

@@ -82,15 +82,6 @@ impl Report<'_> {
         proxies.chain([None]).filter(measured).collect()
     }
 
-    /// Whose figures are held to the workload's targets.
-    fn ours(&self, workload: Workload) -> Peer {
-        let polling = (workload, Some(Peer::CausewayPolling));
-        match self.samples.contains_key(&polling) {
-            true => Peer::CausewayPolling,
-            false => Peer::Causeway,
-        }
-    }
-
     /// One subject's figures of a workload.
     pub(crate) fn figures(&self, workload: Workload, subject: Subject) -> Option<Spread> {
         let samples = self.of(workload, subject);
@@ -136,11 +127,13 @@ impl Report<'_> {
                 let speeds = self
                     .of(*workload, subject)
                     .map(|sample| workload.speed(sample));
-                let kernel = self.of(*workload, subject);
-                let kernel = kernel.filter_map(|sample| workload.kernel(sample));
-                let kernel = Spread::of(kernel.collect()).map_or_else(String::new, |kernel| {
-                    format!("kernel {:7.1}", kernel.median)
-                });
+                let price = self.of(*workload, subject);
+                let price = price.filter_map(|sample| workload.price(sample));
+                let (names, prices): (Vec<&str>, Vec<f64>) = price.unzip();
+                let price = match (names.first(), Spread::of(prices)) {
+                    (Some(name), Some(price)) => format!("{name} {:7.1}", price.median),
+                    _ => String::new(),
+                };
                 let (speeds, units): (Vec<f64>, Vec<&str>) = speeds.unzip();
                 let speed = match (Spread::of(speeds), units.first()) {
                     (Some(speed), Some(unit)) => format!("{:9.1} {unit}", speed.median),
@@ -152,7 +145,7 @@ impl Report<'_> {
                     .map(say)
                     .collect();
                 println!(
-                    "  {:<16} {figures}  {kernel:<14}  {speed:<17}{against}",
+                    "  {:<16} {figures}  {price:<14}  {speed:<17}{against}",
                     name(subject)
                 );
             }
@@ -264,49 +257,54 @@ impl Report<'_> {
         })
     }
 
-    /// Ours against each peer's, with the target where there is one for that peer.
+    /// Each of ours against each other peer's, with the target where there is one for the two.
     fn ratios(&self, workload: Workload) -> Vec<Ratio> {
-        let ours = self.ours(workload);
-        let peers = self.found.iter().map(|found| found.peer);
-        peers
-            .filter(|peer| *peer != ours)
-            .filter_map(|against| {
-                let figure = |sample: &Sample| workload.figure(sample);
-                let ratios = self.ratio(workload, ours, against, figure);
-                let rounds = ratios.len();
-                Some(Ratio {
-                    ours,
-                    against,
-                    rounds,
-                    whole: self.of(workload, Some(ours)).count() == self.settings.rounds,
-                    spread: Spread::of(ratios)?,
-                    floor: workload
-                        .has_floor()
-                        .then(|| Spread::of(self.ratio(workload, Peer::Floor, against, figure)))
-                        .flatten()
-                        .map(|spread| spread.median),
-                    kernel: workload.has_floor().then_some(()).and_then(|()| {
-                        let kernel = |sample: &Sample| workload.kernel(sample);
-                        let ratios = self.ratio(workload, ours, against, kernel);
-                        Some(Spread::of(ratios)?.median)
-                    }),
-                    target: TARGETS
-                        .iter()
-                        .find(|target| self.judges(target, workload, against))
-                        .map(|target| target.at_most),
-                })
+        let peers = || self.subjects(workload).into_iter().flatten();
+        peers()
+            .filter(|ours| ours.is_ours())
+            .flat_map(|ours| {
+                // Of the two of ours, who polls is compared with who does not.
+                let others =
+                    peers().filter(move |peer| *peer != ours && *peer != Peer::CausewayPolling);
+                others.filter_map(move |against| self.of_two(workload, ours, against))
             })
             .collect()
     }
 
+    fn of_two(&self, workload: Workload, ours: Peer, against: Peer) -> Option<Ratio> {
+        let figure = |sample: &Sample| workload.figure(sample);
+        let kernel = |sample: &Sample| workload.kernel(sample);
+        let median = |ratios| Spread::of(ratios).map(|spread| spread.median);
+        let floor = workload.has_floor();
+        let ratios = self.ratio(workload, ours, against, figure);
+        Some(Ratio {
+            ours,
+            against,
+            rounds: ratios.len(),
+            whole: self.of(workload, Some(ours)).count() == self.settings.rounds,
+            spread: Spread::of(ratios)?,
+            floor: floor
+                .then(|| median(self.ratio(workload, Peer::Floor, against, figure)))
+                .flatten(),
+            kernel: floor
+                .then(|| median(self.ratio(workload, ours, against, kernel)))
+                .flatten(),
+            target: TARGETS
+                .iter()
+                .filter(|target| target.workload == workload && target.ours == ours)
+                .find(|target| self.judges(target, against))
+                .map(|target| target.at_most),
+        })
+    }
+
     /// Whether this is the peer that the target means: the one of its peers that did best here.
-    fn judges(&self, target: &Target, workload: Workload, against: Peer) -> bool {
+    fn judges(&self, target: &Target, against: Peer) -> bool {
         let measured = target.against.iter().filter_map(|peer| {
-            let figures = self.figures(workload, Some(*peer))?;
+            let figures = self.figures(target.workload, Some(*peer))?;
             Some((figures.median, *peer))
         });
         let best = measured.min_by(|a, b| a.0.total_cmp(&b.0));
-        target.workload == workload && best.is_some_and(|(_, peer)| peer == against)
+        best.is_some_and(|(_, peer)| peer == against)
     }
 
     /// Of each round in which both have a figure: what is counted of the one against the figure of the other.

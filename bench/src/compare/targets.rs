@@ -4,10 +4,12 @@
 use super::workload::Workload;
 use crate::peers::Peer;
 
-/// Our figure is to be at most so many times theirs; for a lone round trip that of a worker that polls.
+/// Our figure is to be at most so many times theirs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target {
     pub(crate) workload: Workload,
+    /// Which of ours.
+    pub(crate) ours: Peer,
     /// Whose; of several, those of the one that did best.
     pub(crate) against: &'static [Peer],
     pub(crate) at_most: f64,
@@ -31,13 +33,17 @@ pub(crate) const TARGETS: &[Target] = &[
     target(Workload::BulkUp, &[Peer::HaproxySplice], 1.05),
     target(Workload::BulkUp, &[Peer::Haproxy], 0.33),
     target(Workload::BulkUp, &[Peer::Envoy], 0.50),
-    target(Workload::Lone, DEFAULTS, 0.50),
+    Target {
+        ours: Peer::CausewayPolling,
+        ..target(Workload::Lone, DEFAULTS, 0.50)
+    },
     target(Workload::BesideBulk, &[Peer::HaproxySplice], 1.00),
 ];
 
 const fn target(workload: Workload, against: &'static [Peer], at_most: f64) -> Target {
     Target {
         workload,
+        ours: Peer::Causeway,
         against,
         at_most,
     }

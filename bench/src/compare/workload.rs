@@ -126,6 +126,15 @@ impl Workload {
         Some(self.figure(sample)? * share)
     }
 
+    /// What stands beside the figure, and its name: the kernel's part of CPU, or what CPU a latency took, in us each.
+    pub(crate) fn price(self, sample: &Sample) -> Option<(&'static str, f64)> {
+        if self != Self::Lone {
+            return Some(("kernel", self.kernel(sample)?));
+        }
+        let cpu = sample.cpu?.total().as_secs_f64();
+        Some(("CPU", cpu * 1e6 / sample.outcome.done as f64))
+    }
+
     /// Whether this proxy is measured with it: a worker that polls is meant for round trips that are alone.
     pub(crate) fn measures(self, peer: Peer) -> bool {
         peer != Peer::CausewayPolling || self == Self::Lone

@@ -66,7 +66,8 @@ pub struct Gateway {
     /// Number of workers, threads that serve connections; by default as many as CPU quota and affinity allow.
     pub workers: Option<usize>,
     /// Microseconds for which a worker through which bytes have just passed looks for more before it sleeps, at most 1000; 0 by
-    /// default. It shortens round trips that are alone, and costs a worker up to its whole core while anything passes.
+    /// default. It shortens round trips that are alone and go on within that time, and costs a worker up to its whole core while
+    /// anything passes.
     pub busy_poll_micros: u32,
     /// Lets traffic leave its zone for the next one while it is overloaded there: `on` (default) or `off`.
     pub zone_spill: Switch,

@@ -112,7 +112,8 @@ fn send(to: &TcpStream, bytes: &[u8], flags: SendFlags) -> io::Result<usize> {
 
 /// One system call, if the runtime knows that the socket is ready for it; else "would block". Where it moves less than `most`,
 /// nothing is left to move: the runtime is told so as it is told of "would block", and forgets that the socket was ready unless it
-/// has heard of it anew. That is what its own reads and writes do (before a byte of urgent data too), for a budget besides.
+/// has heard of it anew. That is what its own reads and writes do, for a budget besides; and as with them, what comes behind a byte
+/// of urgent data, before which the kernel ends a read (tcp(7)), waits for the next segment. TLS sends none.
 fn once(
     socket: &TcpStream,
     ready_for: Interest,

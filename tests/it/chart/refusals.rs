@@ -151,6 +151,14 @@ fn what_does_not_go_together_is_spoken_of() {
             "networkGateway=a,lifecycle.preStop.exec.command={sleep,5}",
             "preStop.sleep waits without one",
         ),
+        (
+            "networkGateway=a,config.busyPollMicros=50,config.workers=1",
+            "adds Pods that are not needed",
+        ),
+        (
+            "networkGateway=a,config.busyPollMicros=50,autoscaling.enabled=false",
+            "One worker fewer",
+        ),
     ] {
         let notes = helm.notes(release(&["--set", values]));
         assert!(notes.contains(said), "{values}: {notes}");
@@ -161,6 +169,8 @@ fn what_does_not_go_together_is_spoken_of() {
         "networkGateway=a,source.kind=xds,env.ISTIO_META_CLUSTER_ID=us",
         "networkGateway=a,lifecycle.preStop.exec.command={causeway,status}",
         "networkGateway=a,lifecycle.preStop.sleep.seconds=5",
+        "networkGateway=a,config.busyPollMicros=0",
+        "networkGateway=a,config.busyPollMicros=50,config.workers=1,autoscaling.targetCPUUtilizationPercentage=null",
     ] {
         let notes = helm.notes(release(&["--set", values]));
         assert!(!notes.contains("Please look at"), "{values}: {notes}");

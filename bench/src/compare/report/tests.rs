@@ -171,6 +171,10 @@ fn a_lone_round_trip_is_judged_by_who_polls() {
         alone: &[],
     };
     let ratios = report.ratios(Workload::Lone);
+    assert_eq!(
+        Workload::Lone.price(&sample(45).unwrap()),
+        Some(("CPU", 1.0))
+    );
     let judged: Vec<_> = ratios
         .iter()
         .map(|ratio| (ratio.ours, ratio.against, ratio.held()))
@@ -178,6 +182,8 @@ fn a_lone_round_trip_is_judged_by_who_polls() {
     assert_eq!(
         judged,
         [
+            (Peer::Causeway, Peer::HaproxySplice, None),
+            (Peer::Causeway, Peer::Envoy, None),
             (Peer::CausewayPolling, Peer::Causeway, Some(true)),
             (Peer::CausewayPolling, Peer::HaproxySplice, None),
             (Peer::CausewayPolling, Peer::Envoy, None),

@@ -65,4 +65,12 @@
 {{- if and (eq .Values.service.type "None") (include "causeway.network" .) }}
 - service.type is None: no Service bears the network's label, so no other cluster finds this gateway.
 {{- end }}
+{{- if gt (int .Values.config.busyPollMicros) 0 }}
+{{- if and .Values.autoscaling.enabled .Values.autoscaling.targetCPUUtilizationPercentage }}
+- config.busyPollMicros uses CPU for little traffic too, so autoscaling.targetCPUUtilizationPercentage adds Pods that are not needed.
+{{- end }}
+{{- if and (get (get .Values.resources "limits" | default dict) "cpu") (not .Values.config.workers) }}
+- config.busyPollMicros without config.workers: workers that poll may use up resources.limits.cpu, and are stopped then. One worker fewer than that has cores is meant.
+{{- end }}
+{{- end }}
 {{- end -}}
