@@ -11,6 +11,7 @@ mod endpoints;
 mod entries;
 mod export;
 mod exposure;
+mod families;
 mod filter;
 mod findings;
 mod hosts;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use model::NetworkId;
 
+use super::families::other_addresses;
 use super::filter::Filter;
 use super::pool::Pool;
 use super::touched::Touch;
@@ -44,6 +45,21 @@ pub(super) struct Slice {
     /// Its endpoints are sorted by address.
     pub(super) fact: SliceFact,
     pub(super) filter: Filter,
+}
+
+impl Named {
+    /// The addresses whose endpoints may differ between two versions of a slice.
+    fn differing(&self, before: Option<&SliceFact>, after: Option<&SliceFact>) -> Vec<IpAddr> {
+        let mut addresses = differing(before, after);
+        let has_both = (self.service.as_ref()).is_some_and(|service| service.family.is_some());
+        if let Some(one) = after.or(before).filter(|_| has_both) {
+            let both = endpoints(before).iter().chain(endpoints(after));
+            let touched = both.filter(|endpoint| addresses.contains(&endpoint.address));
+            let others = other_addresses(self.slices.values(), one.family, touched);
+            addresses.extend(others);
+        }
+        addresses
+    }
 }
 
 impl ClusterFacts {
@@ -221,8 +237,8 @@ impl ClusterFacts {
             namespace: key.namespace.clone(),
             name: service,
         };
-        let slices = &mut self.services.entry(service.clone()).or_default().slices;
-        let before = slices.get(&key.name).map(|before| &before.fact);
+        let named = self.services.entry(service.clone()).or_default();
+        let before = named.slices.get(&key.name).map(|before| &before.fact);
         for (at, endpoint) in fact.endpoints.iter_mut().enumerate() {
             // Most endpoints of a slice stay where they are, and their strings are shared already.
             let known = before.and_then(|before| before.endpoints.get(at));
@@ -237,9 +253,9 @@ impl ClusterFacts {
             share(&mut endpoint.node, known.map(|(_, node)| node));
         }
         fact.endpoints.shrink_to_fit();
-        touch.endpoints(&service, &differing(before, Some(&fact)));
+        touch.endpoints(&service, &named.differing(before, Some(&fact)));
         let filter = Filter::of(&fact.endpoints);
-        slices.insert(key.name, Slice { fact, filter });
+        named.slices.insert(key.name, Slice { fact, filter });
     }
 
     fn delete_slice(&mut self, key: &Key, touch: &mut Touch) {
@@ -254,7 +270,7 @@ impl ClusterFacts {
             return;
         };
         let gone = named.slices.remove(&key.name).map(|gone| gone.fact);
-        touch.endpoints(&service, &differing(gone.as_ref(), None));
+        touch.endpoints(&service, &named.differing(gone.as_ref(), None));
         if named.slices.is_empty() && named.service.is_none() {
             self.services.remove(&service);
         }

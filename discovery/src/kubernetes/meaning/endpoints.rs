@@ -8,6 +8,7 @@ use model::{
 };
 
 use super::cluster::{ClusterFacts, Slice};
+use super::families::{leads, of_other_family_alone};
 use super::policy::HOSTNAME;
 use super::pool::Pool;
 use super::touched::Which;
@@ -130,12 +131,16 @@ impl<'a> View<'a> {
             if !which.may_be_in(filter) {
                 continue;
             }
-            // With both families each Pod stands in two slices; it is one endpoint.
-            if slice.ports.is_empty() || service.family.is_some_and(|one| slice.family != Some(one))
-            {
+            let counts = service.family.is_none_or(|one| slice.family == Some(one));
+            if !leads(slice) || !counts {
                 continue;
             }
             for endpoint in which.among(&slice.endpoints) {
+                found.extend(self.endpoint(slice, endpoint, demand, pool));
+            }
+        }
+        if let Some(first) = service.family {
+            for (slice, endpoint) in of_other_family_alone(named.slices.values(), first, which) {
                 found.extend(self.endpoint(slice, endpoint, demand, pool));
             }
         }

@@ -382,6 +382,51 @@ fn a_pod_with_addresses_of_both_families_is_one_endpoint() {
     assert_eq!(stage.endpoints(HELLO), ["fd00::1 us network1"]);
 }
 
+/// Who stands in the Service's second family alone is found there, for as long as it does, whatever comes first.
+#[test]
+fn a_pod_with_an_address_of_the_second_family_alone_is_an_endpoint() {
+    let dual = SERVICE.replace("selector:", "ipFamilies: [IPv6, IPv4]\n  selector:");
+    let six = SLICE
+        .replace("hello-abc", "hello-six")
+        .replace("addressType: IPv4", "addressType: IPv6")
+        .replace("10.1.0.1", "'fd00::1'");
+    let mut stage = Stage::new().hello();
+    stage.put("us", &dual);
+    assert_eq!(stage.endpoints(HELLO), ["10.1.0.1 us network1"]);
+    stage.put("us", &six);
+    assert_eq!(stage.endpoints(HELLO), ["fd00::1 us network1"]);
+    stage.put("us", &SLICE.replace("ready: true", "ready: false"));
+    assert_eq!(stage.endpoints(HELLO), ["fd00::1 us network1"]);
+    stage.put("us", &SLICE);
+    stage.delete("us", Kind::Slice, "default", "hello-six");
+    assert_eq!(stage.endpoints(HELLO), ["10.1.0.1 us network1"]);
+
+    // Another Pod of the first family is nobody's other address.
+    let other = six.replace("name: hello-1", "name: hello-2");
+    stage.put("us", &POD.replace("name: hello-1", "name: hello-2"));
+    stage.put("us", &other);
+    assert_eq!(stage.endpoints(HELLO).len(), 2);
+}
+
+/// What somebody wrote down for a Service without a selector: the first family where it has any, else the other.
+#[test]
+fn endpoints_without_a_pod_are_of_one_family() {
+    let dual = SERVICE.replace("selector:", "ipFamilies: [IPv4, IPv6]\n  selector:");
+    let by_hand = |slice: &str| {
+        let lines = slice.lines().filter(|line| !line.contains("targetRef"));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let four = by_hand(SLICE);
+    let six = four
+        .replace("hello-abc", "hello-six")
+        .replace("addressType: IPv4", "addressType: IPv6")
+        .replace("10.1.0.1", "'fd00::1'");
+    let mut stage = Stage::new().apply("us", &dual).apply("us", &six);
+    assert_eq!(stage.endpoints(HELLO), ["fd00::1 us network1 plain"]);
+    stage.put("us", &four);
+    assert_eq!(stage.endpoints(HELLO), ["10.1.0.1 us network1 plain"]);
+}
+
 #[test]
 fn an_endpoint_in_two_slices_is_one_and_the_ready_one() {
     let second = SLICE
