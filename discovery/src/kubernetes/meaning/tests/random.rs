@@ -33,7 +33,10 @@ spec: {{ports: [{{name: http, port: {}}}]{}}}
 ",
             pick("", ", annotations: {networking.istio.io/exportTo: 'istio-system'}"),
             pick("80", "81"),
-            pick("", ", trafficDistribution: PreferSameNode"),
+            pick(
+                ", ipFamilies: [IPv4, IPv6]",
+                ", trafficDistribution: PreferSameNode, ipFamilies: [IPv6, IPv4]",
+            ),
         ),
         2..=5 => format!(
             "
@@ -49,7 +52,11 @@ endpoints:
             if object.is_multiple_of(2) { "s0" } else { pick("s0", "s1") },
             if object == 4 { pick("8080", "8081") } else { "8080" },
             pick("true", "false"),
-            pick("", "  - {addresses: [10.0.0.9], nodeName: n0, targetRef: {kind: Pod, name: p0}}"),
+            match (second, object) {
+                (false, _) => "",
+                (true, 5) => "  - {addresses: [10.0.0.8], nodeName: n0}",
+                _ => "  - {addresses: [10.0.0.9], nodeName: n0, targetRef: {kind: Pod, name: p0}}",
+            },
         ),
         6 | 7 => format!(
             "
@@ -130,11 +137,23 @@ spec:
 ",
             pick("s0", "s1"),
         ),
+        17 => format!(
+            "
+kind: EndpointSlice
+metadata: {{name: slice6, namespace: default, labels: {{kubernetes.io/service-name: s0}}}}
+addressType: IPv6
+ports: [{{name: http, port: 8080}}]
+endpoints:
+  - {{addresses: ['fd00::1'], conditions: {{ready: true}}, nodeName: n0, targetRef: {{kind: Pod, name: {}}}}}
+  - {{addresses: ['fd00::2'], conditions: {{ready: true}}, nodeName: n1}}
+",
+            pick("p0", "p1"),
+        ),
         _ => EXPOSE.replace("'*.local'", pick("'*.local'", "s0.default.svc.cluster.local")),
     }
 }
 
-const OBJECTS: usize = 18;
+const OBJECTS: usize = 19;
 
 /// Every object in both versions, read once.
 static FACTS: LazyLock<Vec<[Fact; 2]>> = LazyLock::new(|| {
