@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::hello::PROBE_PROTOCOL;
-use crate::sockets::is_our_own;
+use crate::sockets::{is_our_own, meant};
 
 /// What the hello offers: the mesh's own protocol, which its gateways ask for, and what tells a gateway of ours that this is a
 /// probe, so that it answers for its endpoints, which hear nothing of it.
@@ -125,7 +125,7 @@ pub(crate) async fn ask(
     let asked = timeout(limit, async {
         let mut stream = match TcpStream::connect(address).await {
             Ok(stream) => stream,
-            Err(fault) => return (failed_to_connect(&fault), None),
+            Err(fault) => return (failed_to_connect(&meant(fault, address)), None),
         };
         let answer = first_answer(&mut stream, &hello).await;
         let outcome = judge(answer, name.is_some());

@@ -87,8 +87,25 @@ pub(crate) fn connect(address: SocketAddr, saves_acks: bool) -> io::Result<StdTc
         save_acks(&socket);
     }
     match rustix::net::connect(&socket, &address) {
-        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(socket.into()),
-        Err(fault) => Err(fault.into()),
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket.into()),
+        Err(fault) => Err(meant(fault.into(), address)),
+    }
+}
+
+/// What a fault of a connect means. With "address not available" the kernel says that all local ports towards the address are
+/// taken, which is our own want; or that there is nothing to speak to it from, for instance an IPv6 address where IPv6 is switched off
+/// (`disable_ipv6`), and then it is as far away as without a route. A datagram socket needs none of those ports, and tells them
+/// apart.
+pub(crate) fn meant(fault: io::Error, address: SocketAddr) -> io::Error {
+    if !is_one_of(&fault, &[Errno::ADDRNOTAVAIL]) {
+        return fault;
+    }
+    let family = Domain::for_address(address);
+    let speaks =
+        Socket::new(family, Type::DGRAM, None).map(|socket| socket.connect(&address.into()));
+    match speaks {
+        Ok(Err(same)) if is_one_of(&same, &[Errno::ADDRNOTAVAIL]) => Errno::NETUNREACH.into(),
+        _ => fault,
     }
 }
 
@@ -173,6 +190,16 @@ fn is_one_of(fault: &io::Error, known: &[Errno]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `tests/it/dialling.rs` has the kernel say it where there is nothing to speak from.
+    #[test]
+    fn what_is_reached_from_here_only_lacks_a_port() {
+        let here = SocketAddr::from(([127, 0, 0, 1], 9));
+        let fault = meant(Errno::ADDRNOTAVAIL.into(), here);
+        assert!(is_our_own(&fault), "{fault}");
+        let refused = meant(Errno::CONNREFUSED.into(), here);
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
 
     /// What the kernel would refuse is bent to what it takes, and the user timeout is there whatever a policy says.
     #[test]

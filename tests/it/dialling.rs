@@ -1,7 +1,7 @@
 //! Endpoints that are marked healthy and are not: nobody fails, nobody waits long, and nobody waits once it is known.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -312,4 +312,30 @@ async fn our_own_listener_is_not_dialled_whichever_address_it_is_given_by() {
     assert_eq!(client.drain().await.0, [0x15, 3, 3, 0, 2, 2, 80]);
     until("it is over", || mesh.count(Reason::NoEndpoint) == 1).await;
     assert_eq!(mesh.proxy().dials(), 0);
+}
+
+/// Where IPv6 is switched off, the kernel's word for an IPv6 endpoint is the one for want of ports. It is out of reach like any other
+/// that is dead: somebody else is tried, and it is ejected.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_of_a_family_that_is_switched_off_is_ejected() {
+    if !in_namespace("dialling::an_endpoint_of_a_family_that_is_switched_off_is_ejected") {
+        return;
+    }
+    std::fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1").expect("it is ours");
+    let mesh = Mesh::start(V4, |_| {}).await;
+    let live = mesh.backend("live").await;
+    let six = SocketAddr::from(([0xfd00, 0, 0, 0, 0, 0, 0, 1], 9898));
+    let endpoints = vec![endpoint(six, HERE), endpoint(live.address(), ELSEWHERE)];
+    mesh.publish(vec![hello_service(endpoints)], &[]).await;
+    until_async("it is ejected", async || {
+        let answer = mesh.client(Role::Inbound).ask().await;
+        assert_eq!(answer.expect("an answer").who, "live");
+        mesh.proxy().ejected() == 1
+    })
+    .await;
+    let dials = mesh.proxy().dials();
+    let answer = mesh.client(Role::Inbound).ask().await;
+    assert_eq!(answer.expect("an answer").who, "live");
+    assert_eq!(mesh.proxy().dials(), dials + 1);
+    assert_eq!(mesh.count(Reason::DialUnable), 0);
 }

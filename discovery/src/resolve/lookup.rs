@@ -19,7 +19,7 @@ const NONE: [&str; 4] = [
 /// What a look-up found.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// Addresses of both families, sorted.
+    /// Addresses of both families, sorted; an IPv4 one that is mapped into IPv6 is itself.
     Addresses(Vec<IpAddr>),
     /// There are none; in whose words.
     Empty(String),
@@ -32,7 +32,8 @@ pub(crate) enum Answer {
 pub(super) async fn look_up(name: Hostname) -> (Hostname, Answer) {
     let answer = match tokio::net::lookup_host((absolute(&name), 0)).await {
         Ok(addresses) => {
-            let ips: BTreeSet<IpAddr> = addresses.map(|address| address.ip()).collect();
+            let ips = addresses.map(|address| address.ip().to_canonical());
+            let ips: BTreeSet<IpAddr> = ips.collect();
             match ips.is_empty() {
                 true => Answer::Empty("no address".into()),
                 false => Answer::Addresses(ips.into_iter().collect()),

@@ -8,6 +8,7 @@ mod load;
 mod logs;
 mod overrides;
 mod probes;
+mod ranges;
 mod xds;
 mod xds_source;
 
@@ -155,7 +156,8 @@ pub struct Listener {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProxyProtocol {
-    /// The load balancers' addresses, like `10.0.0.0/8`; who is in none of them is refused.
+    /// The load balancers' addresses, like `10.0.0.0/8` or `192.0.2.1`; who is in none of them is refused.
+    #[serde(deserialize_with = "ranges::read")]
     #[schemars(with = "Vec<String>")]
     pub from: Vec<IpNet>,
 }

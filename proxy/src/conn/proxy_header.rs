@@ -37,8 +37,10 @@ pub(super) fn take(worker: &Worker, conn: &Conn) -> Result<bool, Close> {
             held.drain(..len);
             drop(held);
             if let Some(source) = source {
-                conn.set_client(source);
-                count(worker, conn, source.ip().to_canonical())?;
+                // As who connects is seen, of whichever family the load balancer's socket is.
+                let ip = source.ip().to_canonical();
+                conn.set_client((ip, source.port()).into());
+                count(worker, conn, ip)?;
             }
             Ok(true)
         }

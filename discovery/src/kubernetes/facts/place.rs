@@ -86,7 +86,8 @@ pub(super) fn whole_node(object: &Node) -> NodeFact {
         .flat_map(|status| status.addresses.iter().flatten());
     let external = addresses
         .filter(|address| address.type_ == "ExternalIP")
-        .filter_map(|address| address.address.parse().ok());
+        .filter_map(|address| address.address.parse().ok())
+        .map(|ip: IpAddr| ip.to_canonical());
     NodeFact {
         details: Some(Box::new(NodeDetails {
             labels: labels(&object.metadata),

@@ -1,7 +1,8 @@
 //! Asking a running gateway's admin API. It must not know what the answers mean, and trusts nobody who happens to listen there.
 
+use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -27,8 +28,8 @@ const REFUSAL: usize = 2_000;
 #[derive(Args, Debug)]
 pub(super) struct Ask {
     /// The gateway's admin address; a port alone is one of this machine.
-    #[arg(long, default_value = "127.0.0.1:15000", value_parser = address)]
-    admin: SocketAddr,
+    #[arg(long, default_value = "127.0.0.1:15000", value_parser = admin)]
+    admin: Admin,
     /// For people, or the admin API's own answer.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(super) output: Output,
@@ -42,6 +43,10 @@ pub(super) enum Output {
     /// As JSON.
     Json,
 }
+
+/// The addresses that one name stands for, in the order in which they are tried; at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Admin(Vec<SocketAddr>);
 
 #[derive(Clone, Copy)]
 struct Patience {
@@ -57,12 +62,12 @@ impl Ask {
     /// # Errors
     /// What is wrong, and what to do about it.
     pub(super) fn get(&self, path: &str) -> anyhow::Result<Value> {
-        ask(self.admin, path, PATIENCE)
+        ask(&self.admin, path, PATIENCE)
     }
 }
 
-fn ask(admin: SocketAddr, path: &str, patience: Patience) -> anyhow::Result<Value> {
-    let stream = TcpStream::connect_timeout(&admin, patience.silence).with_context(|| {
+fn ask(admin: &Admin, path: &str, patience: Patience) -> anyhow::Result<Value> {
+    let (stream, admin) = admin.connect(patience).with_context(|| {
         format!(
             "no gateway answers on {admin}: is one running here, and is its admin address (gateway.yaml, admin.address) another one? Name it with --admin; in a cluster, forward the port first (kubectl port-forward POD 15000)"
         )
@@ -129,17 +134,43 @@ fn exchange(mut stream: TcpStream, path: &str, patience: Patience) -> io::Result
     Ok(answer)
 }
 
-/// An address, a name with a port, or a port. Of a name's addresses an IPv4 one, if there is one, as the default is.
-fn address(text: &str) -> Result<SocketAddr, String> {
+impl Admin {
+    /// To the first address where somebody listens.
+    fn connect(&self, patience: Patience) -> io::Result<(TcpStream, SocketAddr)> {
+        let mut last = io::ErrorKind::AddrNotAvailable.into();
+        for address in &self.0 {
+            match TcpStream::connect_timeout(address, patience.silence) {
+                Ok(stream) => return Ok((stream, *address)),
+                Err(fault) => last = fault,
+            }
+        }
+        Err(last)
+    }
+}
+
+impl fmt::Display for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&all.join(" or "))
+    }
+}
+
+/// An address, a name with a port, or a port of this machine. Of several addresses those of IPv4 first, as the default is one.
+fn admin(text: &str) -> Result<Admin, String> {
     if let Ok(port) = text.parse::<u16>() {
-        return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
+        let four = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let six = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
+        return Ok(Admin(vec![four, six]));
     }
     let found = text.to_socket_addrs();
     let found = found.map_err(|fault| format!("{fault}: write an address like 127.0.0.1:15000"))?;
     let mut found: Vec<SocketAddr> = found.collect();
     found.sort_by_key(SocketAddr::is_ipv6);
-    let first = found.first().copied();
-    first.ok_or_else(|| "this name has no address".to_owned())
+    found.dedup();
+    if found.is_empty() {
+        return Err("this name has no address".to_owned());
+    }
+    Ok(Admin(found))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The rules of a configuration that its form cannot say. It must not change anything.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use model::Keepalive;
@@ -22,15 +23,19 @@ pub(super) fn check(gateway: &Gateway) -> Result<(), (String, String)> {
         );
     }
     for (at, listener) in gateway.listeners.iter().enumerate() {
-        let same = |other: &super::Listener| {
-            other.address == listener.address && listener.address.port() != 0
+        let mut before = gateway.listeners[..at].iter();
+        let Some(other) = before.find(|other| overlap(other.address, listener.address)) else {
+            continue;
         };
-        if gateway.listeners[..at].iter().any(same) {
-            return wrong(
-                "listeners",
-                &format!("two of them have the address {}", listener.address),
-            );
-        }
+        let why = if other.address == listener.address {
+            format!("two of them have the address {}", listener.address)
+        } else {
+            format!(
+                "{} and {} overlap, so only one of them could be bound: [::] takes all addresses of both families, 0.0.0.0 all of IPv4",
+                other.address, listener.address
+            )
+        };
+        return wrong("listeners", &why);
     }
     for (at, listener) in gateway.listeners.iter().enumerate() {
         let Some(network) = &listener.network else {
@@ -160,4 +165,14 @@ pub(super) fn check(gateway: &Gateway) -> Result<(), (String, String)> {
         return wrong(&format!("probes.{key}"), why);
     }
     Ok(())
+}
+
+/// Whether the kernel binds only one of the two.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let takes = |one: SocketAddr, other: SocketAddr| match one.ip() {
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => true,
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => other.is_ipv4(),
+        ip => ip == other.ip(),
+    };
+    one.port() == other.port() && one.port() != 0 && (takes(one, other) || takes(other, one))
 }

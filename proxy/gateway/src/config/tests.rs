@@ -83,6 +83,13 @@ fn a_wrong_file_says_where() {
             "gateway.yaml:5:",
             "two of them",
         ),
+        ("0.0.0.0:15444", "[::]:15443", "gateway.yaml:5:", "overlap"),
+        (
+            "role: inbound",
+            "role: inbound, proxyProtocol: {from: [10.0.0.0/8, nobody]}",
+            "gateway.yaml:6:",
+            "'nobody' is no range",
+        ),
         (
             "role: inbound",
             "role: inbound, network: network3",

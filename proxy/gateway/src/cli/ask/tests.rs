@@ -28,6 +28,12 @@ enum Manner {
     Reset,
 }
 
+/// An address where nobody listens.
+fn nobody() -> SocketAddr {
+    let unused = TcpListener::bind("127.0.0.1:0").expect("bound");
+    unused.local_addr().expect("an address")
+}
+
 fn told(manner: Manner) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
     let address = listener.local_addr().expect("an address");
@@ -71,7 +77,8 @@ fn told(manner: Manner) -> String {
         Manner::Say(_) | Manner::Reset => LONG,
         Manner::Hold(_) | Manner::Drip(_) => SHORT,
     };
-    let answer = ask(address, "/status", patience);
+    // Who is asked may have an address where nobody listens, like a name of both families.
+    let answer = ask(&Admin(vec![nobody(), address]), "/status", patience);
     serving.join().expect("it ends");
     match answer {
         Ok(value) => format!("answered {value}"),
@@ -138,10 +145,7 @@ fn each_wrong_answer_is_said_for_what_it_is() {
 
 #[test]
 fn nobody_there_is_said_with_what_to_do() {
-    let unused = TcpListener::bind("127.0.0.1:0").expect("bound");
-    let address = unused.local_addr().expect("an address");
-    drop(unused);
-    let said = ask(address, "/status", SHORT).expect_err("nobody is there");
+    let said = ask(&Admin(vec![nobody()]), "/status", SHORT).expect_err("nobody is there");
     let said = format!("{said:#}");
     assert!(
         said.contains("--admin") && said.contains("refused"),
@@ -151,12 +155,16 @@ fn nobody_there_is_said_with_what_to_do() {
 
 #[test]
 fn an_address_may_be_a_name_or_a_port() {
-    let v4 = |port| Ok(SocketAddr::from(([127, 0, 0, 1], port)));
-    assert_eq!(address("15000"), v4(15000));
-    assert_eq!(address("127.0.0.1:7"), v4(7));
-    assert_eq!(address("localhost:8"), v4(8));
-    assert_eq!(address("[::1]:9"), Ok("[::1]:9".parse().expect("one")));
+    let of = |texts: &[&str]| {
+        let all = texts.iter().map(|text| text.parse().expect("an address"));
+        Ok(Admin(all.collect()))
+    };
+    assert_eq!(admin("15000"), of(&["127.0.0.1:15000", "[::1]:15000"]));
+    assert_eq!(admin("127.0.0.1:7"), of(&["127.0.0.1:7"]));
+    assert_eq!(admin("[::1]:9"), of(&["[::1]:9"]));
+    let local = admin("localhost:8").expect("a name").0;
+    assert_eq!(local.first(), Some(&SocketAddr::from(([127, 0, 0, 1], 8))));
     for wrong in ["127.0.0.1", "127.0.0.1:99999", "", "http://127.0.0.1:1"] {
-        assert!(address(wrong).is_err(), "{wrong}");
+        assert!(admin(wrong).is_err(), "{wrong}");
     }
 }
