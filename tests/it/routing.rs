@@ -10,7 +10,7 @@ use gateway::config::Role;
 use model::{Destination, Gateway, Hostname, Labels, PassthroughRoute, Subset};
 use proxy::close::{Reason, Stage};
 use sidecar::{AlertDescription, Backend, Kind};
-use tests::{Mesh, Place, endpoint, hello_service, until};
+use tests::{Mesh, Place, endpoint, hello_service, in_namespace, until};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
@@ -79,6 +79,34 @@ async fn the_wildcard_of_ipv6_serves_both_families() {
     // Whatever family a client has, it reaches endpoints of both.
     assert!(answered.iter().all(|count| *count > 0), "{answered:?}");
     until("all are counted", || mesh.count(Reason::Done) == 40).await;
+}
+
+/// So do the HTTP servers: a kubelet asks by the Pod's address, of whichever family that is.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_wildcard_of_ipv6_is_both_families_where_the_kernel_would_have_it_else() {
+    if !in_namespace(
+        "routing::the_wildcard_of_ipv6_is_both_families_where_the_kernel_would_have_it_else",
+    ) {
+        return;
+    }
+    std::fs::write("/proc/sys/net/ipv6/bindv6only", "1").expect("it is ours");
+    let any = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0);
+    let mesh = Mesh::start(any.ip(), |config| {
+        config.stats.address = any;
+        config.ready.address = any;
+        config.xds.address = Some(any);
+        config.xds.plaintext = true;
+    })
+    .await;
+    let bound = mesh.app.addresses();
+    let ports = [bound.listeners[0], bound.stats, bound.ready];
+    for address in ports.into_iter().chain(bound.xds) {
+        for ip in [V4, V6] {
+            let address = SocketAddr::new(ip, address.port());
+            let connected = tokio::net::TcpStream::connect(address).await;
+            connected.unwrap_or_else(|fault| panic!("{address}: {fault}"));
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,7 +18,7 @@ pub mod wire;
 
 pub use self::client::{Client, NodeError};
 pub use self::registry::{Counts, KindCounts, KindView, Registry, StreamView};
-pub use self::serve::{Config, Server, StartError, TlsFiles};
+pub use self::serve::{Config, Server, StartError, TlsFiles, listen};
 
 #[cfg(test)]
 mod tests;

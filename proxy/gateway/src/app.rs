@@ -61,11 +61,12 @@ impl App {
     /// # Errors
     /// When the source is wrong or an address cannot be bound.
     pub async fn start(config: Gateway) -> anyhow::Result<Self> {
+        let config = config.for_this_kernel();
         let ready = Ready::default();
         let starting = ready.wait_for("start");
-        let admin = http::bind(config.admin.address).await.context("admin")?;
-        let stats = http::bind(config.stats.address).await.context("stats")?;
-        let probe = http::bind(config.ready.address).await.context("ready")?;
+        let admin = http::bind(config.admin.address).context("admin")?;
+        let stats = http::bind(config.stats.address).context("stats")?;
+        let probe = http::bind(config.ready.address).context("ready")?;
         let source = Source::start(&config).await?;
         let myself = source.myself(&config);
         let mut to_proxy = config.to_proxy();

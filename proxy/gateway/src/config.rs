@@ -2,6 +2,7 @@
 //! become them. It starts nothing.
 
 mod check;
+mod families;
 mod kubernetes;
 mod lifecycle;
 mod load;
@@ -13,7 +14,7 @@ mod xds;
 mod xds_source;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -50,13 +51,14 @@ pub struct Gateway {
     pub regions: Vec<String>,
     /// Labels of the gateway itself.
     pub labels: BTreeMap<String, String>,
-    /// Where the data path listens, and what for.
+    /// Where the data path listens, and what for; `[::]` takes all addresses of both families, and where the kernel has no IPv6 those
+    /// of IPv4.
     pub listeners: Vec<Listener>,
     /// The admin API.
     pub admin: Admin,
-    /// Metrics; by default on `0.0.0.0:15020`.
+    /// Metrics; by default on `[::]:15020`, which takes both families.
     pub stats: Stats,
-    /// Readiness and liveness; by default on `0.0.0.0:15021`.
+    /// Readiness and liveness; by default on `[::]:15021`.
     pub ready: Ready,
     /// Where services and endpoints come from.
     pub source: Source,
@@ -125,7 +127,7 @@ pub struct Timeouts {
 pub struct Limits {
     /// Open connections; by default as many as the file limit allows.
     pub connections: Option<usize>,
-    /// Open connections of one source address; no limit by default.
+    /// Open connections of one source address, which of IPv6 too is a single one; no limit by default.
     pub connections_per_source: Option<usize>,
     /// Bytes of one hello, record headers included; 65536 by default.
     pub hello_bytes: usize,
@@ -400,8 +402,9 @@ impl Timeouts {
     }
 }
 
+/// All addresses, of both families.
 const fn any(port: u16) -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port)
 }
 
 #[cfg(test)]

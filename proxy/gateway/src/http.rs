@@ -87,8 +87,8 @@ impl Drop for Server {
 }
 
 /// Binds an address for a server.
-pub(crate) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let bound = TcpListener::bind(address).await;
+pub(crate) fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let bound = xds::server::listen(address);
     bound.with_context(|| format!("cannot listen on {address}: is another gateway running, or the address not this machine's?"))
 }
 

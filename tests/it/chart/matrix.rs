@@ -37,7 +37,7 @@ pub(super) const ROWS: &[Row] = &[
         "istio-system",
         &[
             "--set",
-            "networkGateway=network1,outbound.enabled=true,outbound.networks.network3=15445,outbound.clusterIP=10.96.7.8,networkPolicy.enabled=true",
+            "networkGateway=network1,outbound.enabled=true,outbound.networks.network3=15445,outbound.clusterIP=10.96.7.8,networkPolicy.enabled=true,service.ipFamilyPolicy=SingleStack",
             "--set",
             "autoscaling.enabled=false,replicaCount=3,cluster.name=us,locality=us-west/a,regions={us-east,eu-west}",
         ],
@@ -77,7 +77,7 @@ pub(super) const ROWS: &[Row] = &[
             "--set",
             "networkGateway=network1,cluster.name=us,source.kind=xds,source.xds.protocol=sotw",
             "--set",
-            "xds.enabled=true,xds.tlsSecret=eastwest-xds,xds.meshTls.sdsCluster=sds-grpc,xds.clusterIP=10.96.7.9",
+            "xds.enabled=true,xds.tlsSecret=eastwest-xds,xds.meshTls.sdsCluster=sds-grpc,xds.clusterIP=10.96.7.9,service.ipFamilyPolicy=PreferDualStack,service.ipFamilies={IPv4,IPv6}",
             "--set",
             r"xds.annotations.example\.com/team=net,networkPolicy.enabled=true",
         ],

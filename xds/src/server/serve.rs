@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::{pending, ready};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -18,7 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use model::Snapshot;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
@@ -57,6 +57,9 @@ const CONNECTION_WINDOW: u32 = 128 << 10;
 
 /// Bytes that wait in a stream for a client that does not read.
 const SEND_BUFFER: usize = 64 << 10;
+
+/// Connections that have not been accepted yet, as in tokio's own listeners.
+const BACKLOG: u32 = 1_024;
 
 /// What a server needs.
 #[derive(Clone, Debug)]
@@ -121,7 +124,7 @@ impl Server {
             problem,
         };
         let certificates = config.tls.map(Certificates::read).transpose()?;
-        let listener = TcpListener::bind(config.address).await.map_err(bind)?;
+        let listener = listen(config.address).map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
         let registry = Arc::new(Registry::default());
         let settings = Arc::new(config.settings);
@@ -159,6 +162,23 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// A listener for HTTP. The wildcard `[::]` takes both families, whatever net.ipv6.bindv6only says. Needs a tokio runtime.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+        rustix::net::sockopt::set_ipv6_v6only(&socket, false)?;
+    }
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 async fn accept(listener: TcpListener, certificates: Option<Arc<Certificates>>, shared: Shared) {

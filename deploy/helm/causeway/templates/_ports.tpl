@@ -90,8 +90,18 @@ The public Service's ports, as JSON:
 {{- if has (toString .target) $private }}yes{{ end -}}
 {{- end -}}
 
-{{/* Any address: of both families where the Service may have IPv6. */}}
+{{/* Any address, of both families: which of them Pods have is the cluster's business. */}}
 {{- define "causeway.any" -}}
-{{- $dual := has .Values.service.ipFamilyPolicy (list "PreferDualStack" "RequireDualStack") -}}
-{{- ternary "[::]" "0.0.0.0" (or $dual (has "IPv6" (.Values.service.ipFamilies | default list))) -}}
+[::]
+{{- end -}}
+
+{{/* The families of a Service beside the public one: the same. */}}
+{{- define "causeway.families" -}}
+{{- with .Values.service.ipFamilyPolicy }}
+ipFamilyPolicy: {{ quote . }}
+{{- end }}
+{{- with .Values.service.ipFamilies }}
+ipFamilies:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}

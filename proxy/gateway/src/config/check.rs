@@ -19,7 +19,7 @@ pub(super) fn check(gateway: &Gateway) -> Result<(), (String, String)> {
     if gateway.listeners.is_empty() {
         return wrong(
             "listeners",
-            "there is none: give at least one, like {address: \"0.0.0.0:15443\", role: inbound}",
+            "there is none: give at least one, like {address: \"[::]:15443\", role: inbound}",
         );
     }
     for (at, listener) in gateway.listeners.iter().enumerate() {

@@ -16,7 +16,7 @@ use super::Gateway;
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Xds {
-    /// Where it listens, usually `0.0.0.0:18000`.
+    /// Where it listens, usually `[::]:18000`.
     pub address: Option<SocketAddr>,
     /// Certificates of the server, and who signs those of its clients. Needed unless `address` is a loopback one or
     /// `plaintext` is set.

@@ -397,7 +397,7 @@ fn a_pod_with_an_address_of_the_second_family_alone_is_an_endpoint() {
     assert_eq!(stage.endpoints(HELLO), ["fd00::1 us network1"]);
     stage.put("us", &SLICE.replace("ready: true", "ready: false"));
     assert_eq!(stage.endpoints(HELLO), ["fd00::1 us network1"]);
-    stage.put("us", &SLICE);
+    stage.put("us", SLICE);
     stage.delete("us", Kind::Slice, "default", "hello-six");
     assert_eq!(stage.endpoints(HELLO), ["10.1.0.1 us network1"]);
 
