@@ -125,7 +125,7 @@ pub(crate) async fn ask(
     let asked = timeout(limit, async {
         let mut stream = match TcpStream::connect(address).await {
             Ok(stream) => stream,
-            Err(fault) => return (failed_to_connect(&meant(fault, address)), None),
+            Err(fault) => return (failed_to_connect(fault, address), None),
         };
         let answer = first_answer(&mut stream, &hello).await;
         let outcome = judge(answer, name.is_some());
@@ -138,7 +138,7 @@ pub(crate) async fn ask(
 pub(crate) async fn connect(address: SocketAddr, limit: Duration) -> Outcome {
     match timeout(limit, TcpStream::connect(address)).await {
         Ok(Ok(_)) => Outcome::Alive,
-        Ok(Err(fault)) => failed_to_connect(&fault),
+        Ok(Err(fault)) => failed_to_connect(fault, address),
         Err(_) => Outcome::TimedOut,
     }
 }
@@ -184,9 +184,10 @@ fn judge(answer: io::Result<Vec<u8>>, named: bool) -> Outcome {
     if named { found } else { Outcome::Weak }
 }
 
-fn failed_to_connect(fault: &io::Error) -> Outcome {
+fn failed_to_connect(fault: io::Error, address: SocketAddr) -> Outcome {
+    let fault = meant(fault, address);
     match fault.kind() {
-        _ if is_our_own(fault) => Outcome::Unable,
+        _ if is_our_own(&fault) => Outcome::Unable,
         io::ErrorKind::ConnectionRefused => Outcome::Refused,
         io::ErrorKind::TimedOut => Outcome::TimedOut,
         _ => Outcome::Unreachable,

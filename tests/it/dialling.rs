@@ -325,17 +325,27 @@ async fn an_endpoint_of_a_family_that_is_switched_off_is_ejected() {
     let mesh = Mesh::start(V4, |_| {}).await;
     let live = mesh.backend("live").await;
     let six = SocketAddr::from(([0xfd00, 0, 0, 0, 0, 0, 0, 1], 9898));
-    let endpoints = vec![endpoint(six, HERE), endpoint(live.address(), ELSEWHERE)];
-    mesh.publish(vec![hello_service(endpoints)], &[]).await;
+    let with = |endpoints| {
+        let mut service = hello_service(endpoints);
+        service.policy = Arc::new(model::Policy {
+            outlier_detection: Some(model::OutlierDetection {
+                base_ejection: Duration::from_millis(50),
+                ..model::OutlierDetection::default()
+            }),
+            ..model::Policy::default()
+        });
+        vec![service]
+    };
+    let [six, live_one] = [endpoint(six, HERE), endpoint(live.address(), ELSEWHERE)];
+    mesh.publish(with(vec![six, live_one.clone()]), &[]).await;
     until_async("it is ejected", async || {
         let answer = mesh.client(Role::Inbound).ask().await;
         assert_eq!(answer.expect("an answer").who, "live");
         mesh.proxy().ejected() == 1
     })
     .await;
-    let dials = mesh.proxy().dials();
-    let answer = mesh.client(Role::Inbound).ask().await;
-    assert_eq!(answer.expect("an answer").who, "live");
-    assert_eq!(mesh.proxy().dials(), dials + 1);
+    until("its check finds it dead", || mesh.proxy().ejections() >= 3).await;
     assert_eq!(mesh.count(Reason::DialUnable), 0);
+    mesh.publish(with(vec![live_one]), &[]).await;
+    until("it is forgotten", || mesh.proxy().ejected() == 0).await;
 }

@@ -90,7 +90,8 @@ async fn nobody_listens() {
 
 #[test]
 fn our_own_want_of_descriptors_says_nothing_of_the_address() {
-    let of = |errno: rustix::io::Errno| failed_to_connect(&errno.into());
+    let here = SocketAddr::from(([127, 0, 0, 1], 9));
+    let of = |errno: rustix::io::Errno| failed_to_connect(errno.into(), here);
     assert_eq!(of(rustix::io::Errno::MFILE), Outcome::Unable);
     assert_eq!(of(rustix::io::Errno::ADDRNOTAVAIL), Outcome::Unable);
     assert_eq!(of(rustix::io::Errno::CONNREFUSED), Outcome::Refused);

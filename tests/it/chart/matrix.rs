@@ -77,7 +77,7 @@ pub(super) const ROWS: &[Row] = &[
             "--set",
             "networkGateway=network1,cluster.name=us,source.kind=xds,source.xds.protocol=sotw",
             "--set",
-            "xds.enabled=true,xds.tlsSecret=eastwest-xds,xds.meshTls.sdsCluster=sds-grpc,xds.clusterIP=10.96.7.9,service.ipFamilyPolicy=PreferDualStack,service.ipFamilies={IPv4,IPv6}",
+            "xds.enabled=true,xds.tlsSecret=eastwest-xds,xds.meshTls.sdsCluster=sds-grpc,xds.clusterIP=10.96.7.9,service.ipFamilyPolicy=PreferDualStack",
             "--set",
             r"xds.annotations.example\.com/team=net,networkPolicy.enabled=true",
         ],

@@ -197,6 +197,7 @@ async fn accept(listener: TcpListener, certificates: Option<Arc<Certificates>>, 
             },
             Some(_) = connections.join_next() => continue,
         };
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let Ok(place) = room.clone().try_acquire_owned() else {
             shared.registry.refused_connections.fetch_add(1, Relaxed);
             continue;

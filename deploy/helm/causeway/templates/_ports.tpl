@@ -94,14 +94,3 @@ The public Service's ports, as JSON:
 {{- define "causeway.any" -}}
 [::]
 {{- end -}}
-
-{{/* The families of a Service beside the public one: the same. */}}
-{{- define "causeway.families" -}}
-{{- with .Values.service.ipFamilyPolicy }}
-ipFamilyPolicy: {{ quote . }}
-{{- end }}
-{{- with .Values.service.ipFamilies }}
-ipFamilies:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- end -}}

@@ -9,7 +9,7 @@ use model::NetworkId;
 use super::families::other_addresses;
 use super::filter::Filter;
 use super::pool::Pool;
-use super::touched::Touch;
+use super::touched::{MANY, Touch};
 use super::traits::{Traits, traits};
 use crate::kubernetes::facts::{
     Fact, Key, Kind, NamespaceFact, NodeFact, PodFact, ServiceFact, ServiceGateway, SliceEndpoint,
@@ -51,12 +51,22 @@ impl Named {
     /// The addresses whose endpoints may differ between two versions of a slice.
     fn differing(&self, before: Option<&SliceFact>, after: Option<&SliceFact>) -> Vec<IpAddr> {
         let mut addresses = differing(before, after);
+        addresses.sort_unstable();
+        addresses.dedup();
         let has_both = (self.service.as_ref()).is_some_and(|service| service.family.is_some());
-        if let Some(one) = after.or(before).filter(|_| has_both) {
-            let both = endpoints(before).iter().chain(endpoints(after));
-            let touched = both.filter(|endpoint| addresses.contains(&endpoint.address));
-            let others = other_addresses(self.slices.values(), one.family, touched);
-            addresses.extend(others);
+        // More are as good as all in any case.
+        if !has_both || addresses.is_empty() || addresses.len() > MANY {
+            return addresses;
+        }
+        for slice in [before, after].into_iter().flatten() {
+            let touched = slice.endpoints.iter();
+            let touched = touched.filter(|endpoint| addresses.contains(&endpoint.address));
+            let touched: Vec<&SliceEndpoint> = touched.collect();
+            addresses.extend(other_addresses(
+                self.slices.values(),
+                slice.family,
+                touched.into_iter(),
+            ));
         }
         addresses
     }

@@ -6,10 +6,62 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::cluster::Slice;
 use super::touched::Which;
 use crate::kubernetes::facts::{Family, SliceEndpoint, SliceFact};
+
+/// Up to so many Pods are sought one by one.
+const FEW: usize = 4;
+
+/// Names of Pods. Those of facts are shared strings, so a few are told apart by where they are: at each change of a slice all
+/// endpoints of the other family are looked at.
+enum Pods<'a> {
+    Few(Vec<&'a Arc<str>>),
+    Many(HashSet<&'a str>),
+}
+
+impl<'a> Pods<'a> {
+    fn of(endpoints: impl Iterator<Item = &'a SliceEndpoint>) -> Self {
+        let mut few: Vec<&Arc<str>> = Vec::new();
+        let mut endpoints = endpoints.map(|endpoint| &endpoint.pod);
+        for pod in endpoints.by_ref() {
+            if few.iter().any(|known| Arc::ptr_eq(known, pod)) {
+                continue;
+            }
+            few.push(pod);
+            if few.len() > FEW {
+                let many = few.into_iter().chain(endpoints);
+                return Self::Many(many.map(|pod| &**pod).collect());
+            }
+        }
+        Self::Few(few)
+    }
+
+    fn has(&self, pod: &Arc<str>) -> bool {
+        match self {
+            Self::Few(pods) => pods.iter().any(|known| Arc::ptr_eq(known, pod)),
+            Self::Many(pods) => pods.contains(&**pod),
+        }
+    }
+
+    fn remove(&mut self, pod: &Arc<str>) {
+        match self {
+            Self::Few(pods) => pods.retain(|known| !Arc::ptr_eq(known, pod)),
+            Self::Many(pods) => {
+                pods.remove(&**pod);
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Few(pods) => pods.is_empty(),
+            Self::Many(pods) => pods.is_empty(),
+        }
+    }
+}
 
 /// Of the touched endpoints of the other family those whose Pod has none of the first.
 pub(super) fn of_other_family_alone<'a>(
@@ -26,30 +78,29 @@ pub(super) fn of_other_family_alone<'a>(
             touched.map(|endpoint| (&slice.fact, endpoint))
         })
         .collect();
-    if found.is_empty() {
-        return found;
-    }
-    let mut alone: HashSet<&str> = found.iter().map(|(_, endpoint)| &*endpoint.pod).collect();
+    let mut alone = Pods::of(found.iter().map(|(_, endpoint)| *endpoint));
     for slice in slices.filter(|slice| is_first(&slice.fact) && leads(&slice.fact)) {
         for endpoint in &slice.fact.endpoints {
-            alone.remove(&*endpoint.pod);
+            if alone.is_empty() {
+                return Vec::new();
+            }
+            alone.remove(&endpoint.pod);
         }
     }
-    found.retain(|(_, endpoint)| alone.contains(&*endpoint.pod));
+    found.retain(|(_, endpoint)| alone.has(&endpoint.pod));
     found
 }
 
-/// The addresses of the other family that the Pods behind these addresses of a slice have: when those come or go, these may count
-/// no more, or again.
+/// The addresses of the other family that these endpoints' Pods have: when those come or go, these may count no more, or again.
 pub(super) fn other_addresses<'a>(
     slices: impl Iterator<Item = &'a Slice>,
     family: Option<Family>,
     touched: impl Iterator<Item = &'a SliceEndpoint>,
 ) -> Vec<IpAddr> {
-    let pods: HashSet<&str> = touched.map(|endpoint| &*endpoint.pod).collect();
+    let pods = Pods::of(touched);
     let others = slices.filter(|slice| slice.fact.family != family);
     let endpoints = others.flat_map(|slice| &slice.fact.endpoints);
-    let same = endpoints.filter(|endpoint| pods.contains(&*endpoint.pod));
+    let same = endpoints.filter(|endpoint| pods.has(&endpoint.pod));
     same.map(|endpoint| endpoint.address).collect()
 }
 

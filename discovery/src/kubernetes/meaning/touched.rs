@@ -10,7 +10,7 @@ use super::hosts::host_of;
 use crate::kubernetes::facts::{Key, SliceEndpoint};
 
 /// More addresses than this of one service in one cluster are as good as all.
-const MANY: usize = 256;
+pub(super) const MANY: usize = 256;
 
 /// Up to so many addresses are sought one by one.
 const FEW: usize = 4;

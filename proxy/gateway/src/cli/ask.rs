@@ -135,16 +135,17 @@ fn exchange(mut stream: TcpStream, path: &str, patience: Patience) -> io::Result
 }
 
 impl Admin {
-    /// To the first address where somebody listens.
+    /// To the first address where somebody listens; else what came of the first of all. Each has its part of the time.
     fn connect(&self, patience: Patience) -> io::Result<(TcpStream, SocketAddr)> {
-        let mut last = io::ErrorKind::AddrNotAvailable.into();
+        let part = patience.silence / u32::try_from(self.0.len()).unwrap_or(u32::MAX).max(1);
+        let mut fault = None;
         for address in &self.0 {
-            match TcpStream::connect_timeout(address, patience.silence) {
+            match TcpStream::connect_timeout(address, part) {
                 Ok(stream) => return Ok((stream, *address)),
-                Err(fault) => last = fault,
+                Err(one) => fault = fault.or(Some(one)),
             }
         }
-        Err(last)
+        Err(fault.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
     }
 }
 
